@@ -1,0 +1,1 @@
+"""A reproducible companion to a set of multi-task-learning papers."""

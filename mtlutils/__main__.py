@@ -1,0 +1,106 @@
+"""Command line: ``python -m mtlutils --help``."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from mtlutils import balancing, folders, records
+from mtlutils.errors import InputError
+
+# Modules that need torch, or much time to import, are imported by the command that needs them.
+
+
+def _data_get(arguments: argparse.Namespace) -> None:
+    from mtlutils.data import agnews
+
+    print({"agnews": agnews}[arguments.name].download())
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    # The run graph makes as many runs side by side as there are cores: each keeps to one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from mtlutils import experiments
+
+    try:
+        parameters = json.loads(arguments.parameters)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--parameters is not JSON: {error}") from error
+    experiment = experiments.load(arguments.experiment)
+    done = experiment.runs(
+        [arguments.method], [arguments.seed], results=arguments.results, device=arguments.device, **parameters
+    )
+    for record in done:
+        print(f"{record.method}, seed {record.seed}: {record.status} {json.dumps(record.metrics)}")
+
+
+def _records_check(arguments: argparse.Namespace) -> None:
+    good, bad = records.read_all(arguments.folder)
+    for error in bad:
+        print(error, file=sys.stderr)
+    print(f"{arguments.folder}: {len(good)} records valid, {len(bad)} not")
+    if bad:
+        raise SystemExit(1)
+
+
+def _records_schema(arguments: argparse.Namespace) -> None:
+    print(records.schema(), end="")
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    print("\n".join(balancing.names()))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from mtlutils import report
+
+    report.write_fragments(arguments.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m mtlutils", description="The companion's experiments and reports.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="get data sets").add_subparsers(required=True, metavar="get")
+    get = data.add_parser("get", help=f"download a data set to {folders.data()} (MTLUTILS_DATA changes it)")
+    get.add_argument("name", choices=["agnews"])
+    get.set_defaults(function=_data_get)
+
+    run = commands.add_parser("run", help="make one run, or load it where its record is there")
+    run.add_argument("experiment", help="the notebook's name")
+    run.add_argument("--method", required=True, help="a balancing method, or single_task")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--parameters", default="{}", help="the other parameters, as JSON")
+    run.add_argument("--results", default="", help="folder of the records; default: a scratch folder")
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    run.set_defaults(function=_run)
+
+    record = commands.add_parser("records", help="check run records").add_subparsers(required=True, metavar="COMMAND")
+    check = record.add_parser("check", help="validate every record in a folder")
+    check.add_argument("folder", type=Path, nargs="?", default=records.committed())
+    check.set_defaults(function=_records_check)
+    record.add_parser("schema", help="print the JSON schema").set_defaults(function=_records_schema)
+
+    methods = commands.add_parser("methods", help="list the balancing methods")
+    methods.set_defaults(function=_methods)
+
+    report = commands.add_parser("report", help="write the parts of the book that are made from records")
+    report.add_argument("--output", type=Path, required=True, help="folder to write to")
+    report.set_defaults(function=_report)
+    return parser
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one line and exit status 2."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.function(arguments)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on from the last finished epoch") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Adaptive weight assignment (Huq & Pervin 2022)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mtlutils.balancing.balancer import Balancer
+
+
+class Adaptive(Balancer):
+    r"""Weights proportional to the losses: :math:`w_t = n L_t / \sum_i L_i`, total :math:`\sum_t w_t L_t`.
+
+    Huq & Pervin 2022, Algorithm 1, with n the number of tasks, so that the weights sum to n.
+
+    The paper leaves two choices open:
+
+    Args:
+        n_tasks: Number of tasks n.
+        detach: Whether the weights count as constants when the total is differentiated. If not, the total is the
+            function :math:`n \sum_t L_t^2 / \sum_t L_t`, whose derivative is the weight really applied:
+            :math:`n (2 L_t S - Q) / S^2` with :math:`S = \sum_i L_i`, :math:`Q = \sum_i L_i^2`. It is *negative* for
+            a task whose loss is below :math:`Q / 2S`: the easy task is then unlearned.
+        every: ``"step"`` takes the losses of the current batch, as Algorithm 1 reads; ``"epoch"`` takes the mean
+            losses of the previous epoch, as sections 2.2 and 3.3 say, with weights 1 during the first. The weights
+            are then constants whatever ``detach`` says, so ``detach=False`` is refused.
+    """
+
+    last_losses: Tensor
+    loss_sum: Tensor
+    n_steps: Tensor
+
+    def __init__(self, n_tasks: int, detach: bool = True, every: Literal["step", "epoch"] = "step") -> None:
+        super().__init__(n_tasks)
+        if every not in ("step", "epoch"):
+            raise ValueError(f"every must be 'step' or 'epoch', got {every!r}")
+        if every == "epoch" and not detach:
+            raise ValueError("weights taken each epoch are constants; detach=False needs every='step'")
+        self.detach = detach
+        self.every = every
+        self.register_buffer("last_losses", torch.ones(n_tasks))
+        self.register_buffer("loss_sum", torch.zeros(n_tasks))
+        self.register_buffer("n_steps", torch.zeros(()))
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """Return the weights (T,), which sum to T."""
+        if self.every == "epoch":
+            self.loss_sum += losses.detach()
+            self.n_steps += 1
+            source = self.last_losses
+        else:
+            source = losses.detach() if self.detach else losses
+        return self.n_tasks * source / source.sum()
+
+    def end_epoch(self) -> None:
+        """Take the mean losses of the epoch that has ended as the source of the next epoch's weights."""
+        if self.every == "epoch":
+            self.last_losses = self.loss_sum / self.n_steps
+            self.loss_sum = torch.zeros_like(self.loss_sum)
+            self.n_steps = torch.zeros_like(self.n_steps)

@@ -1,0 +1,256 @@
+"""What every experiment has in common: parameters in, run records out."""
+
+import dataclasses
+import importlib
+import itertools
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tqdm import tqdm
+
+from mtlutils import balancing, environment, folders, records
+from mtlutils.errors import InputError
+from mtlutils.records import Data, Record
+from mtlutils.training import Result
+
+SINGLE_TASK = "single_task"
+"""The method that trains one model a task."""
+
+
+class Settings(BaseModel):
+    """The parameters of an experiment, validated; each experiment has its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run to be: it is found again by its path."""
+
+    experiment: str
+    method: str
+    seed: int
+    settings: Settings
+    folder: Path
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The settings as they stand in the record."""
+        return self.settings.model_dump(mode="json")
+
+    @property
+    def path(self) -> Path:
+        """Where its record lies."""
+        return records.path_for(self.folder, self.experiment, self.method, self.seed, self.parameters)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its state lies while it is under way; other code starts anew."""
+        return folders.cache() / "checkpoints" / f"{self.path.stem}-{records.source_digest()}.pt"
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of ``python -m mtlutils`` that make this run alone."""
+        where = ["--method", self.method, "--seed", str(self.seed), "--results", str(self.folder)]
+        return ["run", self.experiment, *where, "--parameters", json.dumps(self.parameters, separators=(",", ":"))]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named experiment.
+
+    Attributes:
+        name: The notebook's name.
+        settings: The type of its parameters. One called ``tasks`` makes the method ``single_task`` possible.
+        measure: Makes one run on a device; the checkpoint path is its to use.
+        checksums: The checksums of the real data at hand, None where there are none.
+    """
+
+    name: str
+    settings: type[Settings]
+    measure: Callable[[Run, torch.device], tuple[Data, Result]]
+    checksums: Callable[[], dict[str, str] | None] = lambda: None
+
+    def plan(
+        self, methods: Iterable[str], seeds: Iterable[int], *, results: str | Path = "", **parameters: Any
+    ) -> list[Run]:
+        """List runs: every method with every seed at the parameters.
+
+        Args:
+            methods: Names of balancing methods, with options in brackets if any, or ``"single_task"``, which is one
+                run a task.
+            seeds: Seeds of everything random in a run, from 0.
+            results: Folder of the records; empty: a scratch folder.
+            parameters: The experiment's settings; a list where a single value is due stands for each in turn.
+
+        Raises:
+            InputError: an unknown method or parameter, or a value that is not allowed.
+        """
+        folder = Path(results) if results else records.scratch()
+        fields = self.settings.model_fields
+        lists = {
+            name: value
+            for name, value in parameters.items()
+            if isinstance(value, list | tuple) and name in fields and not isinstance(fields[name].default, tuple)
+        }
+        runs = []
+        for values in itertools.product(*lists.values()):
+            settings = self._validated(parameters | dict(zip(lists, values, strict=True)))
+            for method, seed in itertools.product(methods, seeds):
+                if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+                    raise InputError(f"seeds: must be whole numbers from 0, got {seed!r}")
+                name, each = self._expanded(method, settings)
+                runs += [Run(self.name, name, seed, one, folder) for one in each]
+        return list(dict.fromkeys(runs))
+
+    def run(
+        self, method: str, seed: int, *, results: str | Path = "", device: str = "auto", **parameters: Any
+    ) -> Record:
+        """Make one run, or load it where its record is there already.
+
+        Raises:
+            InputError: as :meth:`plan`; or the parameters stand for several runs.
+        """
+        runs = self.plan([method], [seed], results=results, **parameters)
+        if len(runs) != 1:
+            raise InputError(f"{method} at these parameters is {len(runs)} runs; name one task: tasks=['...']")
+        return self._records(runs, device)[0]
+
+    def runs(
+        self,
+        methods: Iterable[str],
+        seeds: Iterable[int],
+        *,
+        results: str | Path = "",
+        device: str = "auto",
+        **parameters: Any,
+    ) -> list[Record]:
+        """Load the runs that there are records of and make the others, with a progress bar.
+
+        Interrupted, the same call goes on where it was: finished runs are loaded, and one under way resumes at its
+        last finished epoch.
+
+        Args:
+            methods: See :meth:`plan`; as ``seeds``, ``results`` and ``parameters``.
+            seeds: See :meth:`plan`.
+            results: See :meth:`plan`.
+            device: ``"auto"``, or a PyTorch device. Not a parameter of the run: its record names what it ran on.
+            parameters: See :meth:`plan`.
+        """
+        return self._records(self.plan(methods, seeds, results=results, **parameters), device)
+
+    def plan_notebook(self, parameters: Mapping[str, Any]) -> list[Run]:
+        """List every run that the notebook asks for, given its parameters.
+
+        A notebook runs ``methods`` with ``seeds`` at its settings and, where it has ``learning_rates``, once more with
+        ``sweep_seeds`` at each of those.
+        """
+        settings = {name: parameters[name] for name in self.settings.model_fields if name in parameters}
+        where = {"results": parameters.get("results", "")}
+        runs = self.plan(parameters["methods"], parameters["seeds"], **where, **settings)
+        if "learning_rates" in parameters:
+            sweep = settings | {"learning_rate": parameters["learning_rates"]}
+            runs += self.plan(parameters["methods"], parameters["sweep_seeds"], **where, **sweep)
+        return list(dict.fromkeys(runs))
+
+    def _validated(self, parameters: dict[str, Any]) -> Settings:
+        try:
+            return self.settings(**parameters)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                raise InputError(
+                    f"unknown parameter {name!r}; there are: {', '.join(self.settings.model_fields)}"
+                ) from error
+            raise InputError(f"{name}: {first['msg']}, got {first['input']!r}") from error
+
+    def _expanded(self, method: str, settings: Settings) -> tuple[str, list[Settings]]:
+        name, options = balancing.parse(method)
+        tasks = getattr(settings, "tasks", ())
+        if name == SINGLE_TASK and tasks and not options:
+            return name, [settings.model_copy(update={"tasks": (task,)}) for task in tasks]
+        if name not in balancing.names():
+            known = ", ".join([*balancing.names(), *([SINGLE_TASK] if tasks else [])])
+            raise InputError(f"unknown method {method!r}; there are: {known}")
+        balancing.create(method, n_tasks=max(len(tasks), 1))  # an option that is wrong is told before anything trains
+        return balancing.label(name, options), [settings]
+
+    def _records(self, runs: list[Run], device: str) -> list[Record]:
+        found: dict[Run, Record] = {}
+        for run in runs:
+            if run.path.exists():
+                try:
+                    found[run] = records.read(run.path)
+                except records.RecordError as error:
+                    warnings.warn(f"{error}; it is made again", stacklevel=3)
+        self._warn_of_other_data(found.values())
+        missing = [run for run in runs if run not in found]
+        place = environment.device(device) if missing else None
+        with tqdm(total=len(missing), desc=self.name, unit="run", delay=2, file=sys.stderr) as bar:
+            for run in missing:
+                assert place is not None
+                bar.set_postfix_str(f"{run.method}, seed {run.seed}", refresh=False)
+                found[run] = self._measured(run, place)
+                bar.update()
+        return [found[run] for run in runs]
+
+    def _measured(self, run: Run, device: torch.device) -> Record:
+        started = datetime.now(UTC)
+        data, result = self.measure(run, device)
+        parts = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+        record = Record(
+            experiment=run.experiment,
+            method=run.method,
+            seed=run.seed,
+            parameters=run.parameters,
+            data=data,
+            environment=environment.describe(device),
+            source=records.source(),
+            started=started,
+            **parts,
+        )
+        records.write(record, run.folder)
+        run.checkpoint.unlink(missing_ok=True)
+        return record
+
+    def _warn_of_other_data(self, found: Iterable[Record]) -> None:
+        at_hand = self.checksums()
+        other = next((r for r in found if r.data.kind == "real" and at_hand not in (None, r.data.checksums)), None)
+        if other is not None:
+            warnings.warn(
+                f"the records were made on other files than those at hand ({other.data.description}); "
+                "set `results` to a folder of your own to train on yours",
+                stacklevel=4,
+            )
+
+
+def names() -> list[str]:
+    """Return the names of all experiments."""
+    here = Path(__file__).parent
+    return sorted(path.stem for path in here.glob("*.py") if path.stem not in {"__init__", Path(__file__).stem})
+
+
+def load(name: str) -> Experiment:
+    """Return the experiment called ``name``.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in names():
+        raise InputError(f"unknown experiment {name!r}; there are: {', '.join(names())}")
+    experiment: Experiment = importlib.import_module(f"mtlutils.experiments.{name}").experiment
+    return experiment
+
+
+def plan(notebook: str, parameters: Mapping[str, Any]) -> list[Run]:
+    """List every run that a notebook asks for, given its parameters (see :meth:`Experiment.plan_notebook`)."""
+    return load(notebook).plan_notebook(parameters)

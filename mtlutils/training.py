@@ -1,0 +1,280 @@
+"""The training loop."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from tqdm import tqdm
+
+from mtlutils import folders
+from mtlutils.balancing.balancer import Balancer
+from mtlutils.errors import InputError
+from mtlutils.records import Timing
+
+Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
+
+
+class Split(Protocol):
+    """A part of a data set, on the device."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """Yield the model's inputs and each task's targets, shuffled if there is a generator."""
+
+
+@dataclass
+class Result:
+    """What training gave; the fields are those of :class:`mtlutils.records.Record`."""
+
+    status: Literal["completed", "diverged"]
+    message: str
+    selected_epoch: int | None
+    curves: dict[str, list[float | None]]
+    metrics: dict[str, float | None]
+    timing: Timing
+
+
+@dataclass
+class _Progress:
+    """Everything of the loop that is not in the model, the optimiser or the balancer."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    steps: int = 0
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
+
+
+def train(
+    *,
+    model: nn.Module,
+    balancer: Balancer,
+    optimizer: torch.optim.Optimizer,
+    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    metrics: Mapping[str, MetricCollection],
+    splits: Mapping[Literal["train", "validation", "test"], Split],
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    schedule: Literal["constant", "one_cycle"] = "constant",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    patience: int | None = None,
+    checkpoint: Path | None = None,
+    progress: str = "",
+) -> Result:
+    """Train a model on several tasks, and measure it on validation and test rows after every epoch.
+
+    The device is the model's. It is read once an epoch, when the epoch's numbers are fetched.
+
+    Args:
+        model: Maps a batch's inputs to task name -> output.
+        balancer: Makes one update of the task losses.
+        optimizer: Holds the model's parameters and the balancer's.
+        losses: Task name -> loss of (output, target); gives the order of the tasks.
+        metrics: Task name -> metrics of (output, target).
+        splits: The data, on the model's device.
+        epochs: Passes over the training rows.
+        batch_size: Items a step; an epoch's last batch may be smaller.
+        seed: Seed of the order of the training rows.
+        schedule: ``"one_cycle"`` (Smith & Topin 2019, with PyTorch's defaults) rises to the optimiser's learning
+            rate and falls to almost 0 over the whole training.
+        precision: ``"bf16"`` runs the forward pass under autocast.
+        patience: Stop when the summed validation loss has not improved for this many epochs, and report the epoch
+            where it was lowest. None: report the last epoch.
+        checkpoint: File that takes the state after every epoch but the last. Where it is there already, training goes
+            on from it.
+        progress: Name beside the progress bar.
+
+    Returns:
+        Curves and final metrics, named ``split/what/task``. A loss that is not finite ends training with the status
+        ``diverged``, the epochs before it kept and the metrics null.
+
+    Raises:
+        InputError: the checkpoint cannot be written, for example because the disk is full.
+    """
+    tasks = list(losses)
+    device = next(model.parameters()).device
+    autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    steps_per_epoch = math.ceil(len(splits["train"]) / batch_size)
+    scheduler = _scheduler(schedule, optimizer, epochs * steps_per_epoch)
+    order = torch.Generator().manual_seed(seed)
+    state = _Progress()
+    if checkpoint is not None:
+        state = _resume(checkpoint, model, balancer, optimizer, scheduler, order) or state
+
+    def task_losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        return torch.stack([losses[task](outputs[task].float(), targets[task]) for task in tasks])
+
+    @torch.no_grad()
+    def evaluate(name: Literal["validation", "test"]) -> dict[str, Tensor]:
+        model.eval()
+        total = torch.zeros(len(tasks), device=device)
+        for metric in metrics.values():
+            metric.reset()
+        for inputs, targets in splits[name].batches(max(batch_size, 1024)):
+            with autocast:
+                outputs = model(*inputs)
+            n_items = len(next(iter(targets.values())))
+            total += n_items * task_losses(outputs, targets)
+            for task, metric in metrics.items():
+                metric.update(outputs[task], targets[task])
+        values = {f"{name}/loss/{task}": value for task, value in zip(tasks, total / len(splits[name]), strict=True)}
+        for task, metric in metrics.items():
+            values |= {f"{name}/{what}/{task}": value for what, value in metric.compute().items()}
+        return values
+
+    status: Literal["completed", "diverged"] = "completed"
+    message = ""
+    bar = tqdm(initial=state.epoch, total=epochs, desc=progress, unit="epoch", delay=2, leave=False, file=sys.stderr)
+    with bar:
+        while state.epoch < epochs:
+            started = time.perf_counter()
+            stopwatch = _Stopwatch(device)
+            model.train()
+            loss_sum = torch.zeros(len(tasks), device=device)
+            weight_sum = torch.zeros(len(tasks), device=device)
+            for inputs, targets in splits["train"].batches(batch_size, order):
+
+                def closure(inputs: Any = inputs, targets: dict[str, Tensor] = targets) -> Tensor:
+                    with autocast:
+                        outputs = model(*inputs)
+                    return task_losses(outputs, targets)
+
+                loss_sum += balancer.step(closure, model, optimizer)
+                if balancer.weights is not None:
+                    weight_sum += balancer.weights
+                scheduler.step()
+            balancer.end_epoch()
+            stopwatch.stop()
+
+            values = {f"train/loss/{task}": loss for task, loss in zip(tasks, loss_sum / steps_per_epoch, strict=True)}
+            if balancer.weights is not None:
+                weights = zip(tasks, weight_sum / steps_per_epoch, strict=True)
+                values |= {f"train/weight/{task}": weight for task, weight in weights}
+            values |= evaluate("validation") | evaluate("test")
+            fetched = torch.stack([value.float() for value in values.values()]).tolist()
+            # Seven digits are all that a float32 has.
+            numbers = {name: float(f"{number:.7g}") for name, number in zip(values, fetched, strict=True)}
+
+            for name, number in numbers.items():
+                state.curves.setdefault(name, []).append(number if math.isfinite(number) else None)
+            state.epoch += 1
+            state.steps += steps_per_epoch
+            state.training_seconds += stopwatch.seconds()
+            state.seconds += time.perf_counter() - started
+            bar.update()
+
+            broken = [name for name, number in numbers.items() if "/loss/" in name and not math.isfinite(number)]
+            if broken:
+                status, message = "diverged", f"epoch {state.epoch}: {broken[0]} is not finite"
+                tqdm.write(f"{progress}: diverged at {message}; what was measured before is kept", file=sys.stderr)
+                break
+            loss = sum(numbers[f"validation/loss/{task}"] for task in tasks)
+            if patience is None or loss < state.best_loss:
+                state.best_epoch, state.best_loss = state.epoch, loss
+            elif state.epoch - state.best_epoch >= patience:
+                message = f"stopped early after epoch {state.epoch}"
+                break
+            if checkpoint is not None and state.epoch < epochs:
+                _save(checkpoint, state, model, balancer, optimizer, scheduler, order)
+
+    finished = status == "completed"
+    final = {name: (curve[state.best_epoch - 1] if finished else None) for name, curve in state.curves.items()}
+    return Result(
+        status=status,
+        message=message,
+        selected_epoch=state.best_epoch if finished else None,
+        curves=state.curves,
+        metrics={name: value for name, value in final.items() if not name.startswith("train/")},
+        timing=Timing(
+            total_seconds=state.seconds,
+            seconds_per_step=state.training_seconds / state.steps,
+            steps=state.steps,
+            peak_memory_bytes=_peak_memory(device),
+        ),
+    )
+
+
+def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    groups = optimizer.param_groups
+    # Momentum cycles against the learning rate, where there is momentum.
+    cycles = all(group.get("momentum") for group in groups)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=[group["lr"] for group in groups], total_steps=steps, cycle_momentum=cycles
+    )
+
+
+class _Stopwatch:
+    """Time from now to :meth:`stop`, on the device's own clock where it runs asynchronously."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else None
+        if self.events:
+            self.events[0].record()
+        self.started = time.perf_counter()
+        self.elapsed = 0.0
+
+    def stop(self) -> None:
+        if self.events:
+            self.events[1].record()
+        self.elapsed = time.perf_counter() - self.started
+
+    def seconds(self) -> float:
+        """Seconds between; to be asked once the device has been waited for."""
+        return self.events[0].elapsed_time(self.events[1]) / 1000 if self.events else self.elapsed
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def _save(path: Path, state: _Progress, *parts: Any) -> None:
+    stored = {"progress": vars(state), "rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        stored["cuda_rng"] = torch.cuda.get_rng_state()
+    states = [part.get_state() if isinstance(part, torch.Generator) else part.state_dict() for part in parts]
+    try:
+        with folders.replacing(path) as temporary:
+            torch.save(stored | {"states": states}, temporary)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: the checkpoint cannot be written ({error}); free space, or set MTLUTILS_CACHE to a folder with "
+            "room, and run the same command again"
+        ) from error
+
+
+def _resume(path: Path, *parts: Any) -> _Progress | None:
+    if not path.exists():
+        return None
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a cut file raises: training from the start is right, only longer
+        print(f"{path}: not a readable checkpoint ({type(error).__name__}); training starts again", file=sys.stderr)
+        return None
+    for part, part_state in zip(parts, stored["states"], strict=True):
+        if isinstance(part, torch.Generator):
+            part.set_state(part_state)
+        else:
+            part.load_state_dict(part_state)
+    torch.set_rng_state(stored["rng"])
+    if torch.cuda.is_available() and "cuda_rng" in stored:
+        torch.cuda.set_rng_state(stored["cuda_rng"])
+    return _Progress(**stored["progress"])
