@@ -18,20 +18,21 @@ export MTLUTILS_CACHE
 # The kernel named python3 must be this environment's, whatever else the user has installed under that name.
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
+# One thread a job, as Snakemake sets it too: numbers then do not depend on how many cores the machine has.
+export OMP_NUM_THREADS := 1
 # For what Snakemake's jobs call by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # mtime and input only: Snakemake's other triggers would run a job again because its rule was edited.
 # nolock: a killed run would leave its lock behind, and every later one would stop at it.
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules host progress --nolock --rerun-incomplete \
-	--rerun-triggers mtime input
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime input
 
 .PHONY: book test lint notebooks lock clean help
 
 book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper first trains what has no record
 	@mkdir -p $(LOGS)
 	@$(SNAKEMAKE) --config profile=$(PROFILE) $(SNAKEMAKE_FLAGS) 2>$(LOGS)/snakemake.log || { \
-		grep -q 'a job execution failed' $(LOGS)/snakemake.log || cat $(LOGS)/snakemake.log >&2; exit 1; }
+		grep -q CalledProcessError $(LOGS)/snakemake.log || cat $(LOGS)/snakemake.log >&2; exit 1; }
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: lint book  ## lint, build the book, run every test and validate every notebook
@@ -45,7 +46,7 @@ lint: $(READY)  ## ruff and mypy
 
 notebooks: $(READY)  ## run every notebook in place with its defaults, keeping outputs only in cells tagged keep_output
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
-	$(BIN)/nbstripout notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-count --extra-keys metadata.language_info notebooks/*.ipynb  # nbval wants the counts
 
 lock: $(READY)  ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

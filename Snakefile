@@ -1,5 +1,7 @@
 """The run graph: one job a training run, one a notebook, one the book. `make book` calls it."""
 
+import os
+import re
 from pathlib import Path
 
 import yaml
@@ -19,10 +21,10 @@ if PARAMETERS:
     from mtlutils.experiments import plan
 
     for name, path in PARAMETERS.items():
-        planned = plan(name, yaml.safe_load(path.read_text()) or {})
-        MISSING |= {str(run.path): run.command for run in planned if str(run.path) not in RECORDS}
+        planned = {os.path.relpath(run.path): run for run in plan(name, yaml.safe_load(path.read_text()))}
+        MISSING |= {record: run.command for record, run in planned.items() if record not in RECORDS}
 
-CODE = [str(path) for path in sorted(Path("mtlutils").rglob("*")) if path.suffix in (".py", ".yml")]
+CODE = [str(path) for path in sorted(Path("mtlutils").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
 PAGES = [str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()]
 
 
@@ -80,4 +82,4 @@ if MISSING:
         resources:
             gpu=1 if PROFILE == "paper" else 0,  # `--resources gpu=1` keeps two runs off one GPU
         shell:
-            "book/logged {output} {log} {params.command:q}"
+            "book/logged {output:q} {log:q} python -m mtlutils {params.command:q}"

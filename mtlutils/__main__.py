@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -19,8 +18,6 @@ def _data_get(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    # The run graph makes as many runs side by side as there are cores: each keeps to one.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from mtlutils import experiments
 
     try:
@@ -72,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--method", required=True, help="a balancing method, or single_task")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--parameters", default="{}", help="the other parameters, as JSON")
-    run.add_argument("--results", default="", help="folder of the records; default: a scratch folder")
+    run.add_argument(
+        "--results", default="", help="folder of the records, from the project's root; default: a scratch folder"
+    )
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.set_defaults(function=_run)
 

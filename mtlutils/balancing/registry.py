@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pkgutil
 import re
 from collections.abc import Callable
@@ -55,15 +56,14 @@ def parse(method: str) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: the text has another form.
     """
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", method)
-    options: dict[str, Any] = {}
-    for part in filter(None, map(str.strip, ((match[2] or "") if match else "").split(","))):
-        option, equals, value = part.partition("=")
-        if not equals or not option.strip().isidentifier():
-            match = None
-            break
-        options[option.strip()] = yaml.safe_load(value)
-    if not match:
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", str(method))  # a parameter file may hold anything
+    inside = (match[2] or "") if match else ""
+    flow, n_options = re.subn(r"(^|,)\s*([^\W\d]\w*)\s*=", r'\1 "\2": ', inside)
+    try:
+        options: dict[str, Any] | None = yaml.safe_load(f"{{{flow}}}")
+    except yaml.YAMLError:
+        options = None
+    if not match or options is None or len(options) != n_options:
         raise InputError(
             f"{method!r} is not a method; write name or name(option=value, ...), as in adaptive(detach=false)"
         )
@@ -72,9 +72,12 @@ def parse(method: str) -> tuple[str, dict[str, Any]]:
 
 def label(name: str, options: dict[str, Any]) -> str:
     """Write a method the one way it is written in records: the inverse of :func:`parse`, options sorted."""
-    inside = ", ".join(
-        f"{option}={yaml.safe_dump(value).split(chr(10))[0]}" for option, value in sorted(options.items())
-    )
+    # A flow sequence of one, without its brackets: on one line, and quoted where a comma would end the value.
+    values = {
+        option: yaml.safe_dump([value], default_flow_style=True, width=math.inf).rstrip()[1:-1]
+        for option, value in sorted(options.items())
+    }
+    inside = ", ".join(f"{option}={value}" for option, value in values.items())
     return f"{name}({inside})" if inside else name
 
 
@@ -96,5 +99,5 @@ def create(method: str, n_tasks: int, **options: Any) -> Balancer:
     known = pkgutil.resolve_name(method_or_place) if isinstance(method_or_place, str) else method_or_place
     try:
         return known(n_tasks, **written, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: PyTorch refuses a size
         raise InputError(f"{method}: {error}") from error

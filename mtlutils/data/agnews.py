@@ -75,9 +75,7 @@ def load(
     lengths = torch.from_numpy(arrays["train_lengths"])
     labels = torch.from_numpy(arrays["train_labels"])
     tokens = torch.from_numpy(arrays["train_tokens"])
-    held_in, held_out = train_test_split(
-        np.arange(len(labels)), test_size=validation_fraction, random_state=0, stratify=labels.numpy()
-    )
+    held_in, held_out = _split_by_class(labels.numpy(), test_size=validation_fraction)
 
     def split(tokens: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> TextSplit:
         classes = {task: value.to(device) for task, value in targets(labels, grouping).items()}
@@ -156,15 +154,26 @@ def read_csv(path: Path) -> Rows:
                     f"{path}:{reader.line_num}: {error}; the file is cut short or not CSV, get it again"
                 ) from error
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}:{reader.line_num + 1}: not UTF-8 text; get the file again") from error
-    except FileNotFoundError as error:
+                raise InputError(f"{path}:{_line_not_utf8(path)}: not UTF-8 text; get the file again") from error
+    except OSError as error:
         raise InputError(
-            f"{path}: no such file; `python -m mtlutils data get agnews` downloads it, or set MTLUTILS_DATA to the "
+            f"{path}: {error.strerror}; `python -m mtlutils data get agnews` downloads it, or set MTLUTILS_DATA to the "
             "folder that holds ag_news_csv"
         ) from error
     if not texts:
         raise InputError(f"{path}:1: the file has no rows; get it again")
     return np.array(labels), texts
+
+
+def _line_not_utf8(path: Path) -> int:
+    """Number of the first line that is not UTF-8; the reader itself decodes many lines at once."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    raise AssertionError("every line is UTF-8")
 
 
 def _class_of(row: list[str], where: str) -> int:
@@ -183,9 +192,20 @@ def _choose(rows: Rows, n: int | None, name: str) -> Rows:
         return rows
     if n > len(texts):
         raise InputError(f"{name}: has {len(texts):,} rows, and train_rows asks for {n:,}; get the complete file")
-    chosen, _ = train_test_split(np.arange(len(texts)), train_size=n, random_state=0, stratify=labels)
+    chosen, _ = _split_by_class(labels, train_size=n)
     chosen.sort()
     return labels[chosen], [texts[i] for i in chosen]
+
+
+def _split_by_class(labels: np.ndarray, **size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split row numbers in two at random, the same way each time, but for the balance of classes in either part."""
+    try:
+        first, second = train_test_split(np.arange(len(labels)), random_state=0, stratify=labels, **size)
+    except ValueError as error:
+        raise InputError(
+            f"{len(labels):,} rows cannot be split by class ({error}); change train_rows or validation_fraction"
+        ) from error
+    return first, second
 
 
 def _tokenize(train: Rows, test: Rows) -> dict[str, np.ndarray]:

@@ -38,7 +38,7 @@ def generate(n_train: int = 2000, n_test: int = 1000, seed: int = 0) -> dict[str
         texts = []
         for t in topic:
             length = rng.integers(12, 40)
-            mixture = 0.25 * topics[t] + 0.75 * background
+            mixture = 0.4 * topics[t] + 0.6 * background
             texts.append(" ".join(words[i] for i in rng.choice(n_words, size=length, p=mixture)))
         noisy = np.where(rng.random(n) < 0.1, rng.integers(0, 4, size=n), topic)
         splits[split] = (noisy + 1, texts)

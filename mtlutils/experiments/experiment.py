@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
@@ -48,7 +49,7 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """Where its record lies."""
+        """Where its record lies, from the project's root."""
         return records.path_for(self.folder, self.experiment, self.method, self.seed, self.parameters)
 
     @property
@@ -72,12 +73,15 @@ class Experiment:
         settings: The type of its parameters. One called ``tasks`` makes the method ``single_task`` possible.
         measure: Makes one run on a device; the checkpoint path is its to use.
         checksums: The checksums of the real data at hand, None where there are none.
+        threads: Threads of a run on a CPU. A fixed number gives the same record on any number of cores; small networks
+            are fastest with one.
     """
 
     name: str
     settings: type[Settings]
     measure: Callable[[Run, torch.device], tuple[Data, Result]]
     checksums: Callable[[], dict[str, str] | None] = lambda: None
+    threads: int = 1
 
     def plan(
         self, methods: Iterable[str], seeds: Iterable[int], *, results: str | Path = "", **parameters: Any
@@ -88,13 +92,15 @@ class Experiment:
             methods: Names of balancing methods, with options in brackets if any, or ``"single_task"``, which is one
                 run a task.
             seeds: Seeds of everything random in a run, from 0.
-            results: Folder of the records; empty: a scratch folder.
+            results: Folder of the records, from the project's root; empty: a scratch folder.
             parameters: The experiment's settings; a list where a single value is due stands for each in turn.
 
         Raises:
             InputError: an unknown method or parameter, or a value that is not allowed.
         """
         folder = Path(results) if results else records.scratch()
+        methods, seeds = _listed(methods), _listed(seeds)
+        parameters = {name: _listed(value) for name, value in parameters.items()}
         fields = self.settings.model_fields
         lists = {
             name: value
@@ -187,14 +193,16 @@ class Experiment:
     def _records(self, runs: list[Run], device: str) -> list[Record]:
         found: dict[Run, Record] = {}
         for run in runs:
-            if run.path.exists():
+            path = folders.project() / run.path
+            if path.exists():
                 try:
-                    found[run] = records.read(run.path)
+                    found[run] = records.read(path)
                 except records.RecordError as error:
                     warnings.warn(f"{error}; it is made again", stacklevel=3)
         self._warn_of_other_data(found.values())
         missing = [run for run in runs if run not in found]
         place = environment.device(device) if missing else None
+        torch.set_num_threads(self.threads)
         with tqdm(total=len(missing), desc=self.name, unit="run", delay=2, file=sys.stderr) as bar:
             for run in missing:
                 assert place is not None
@@ -218,7 +226,7 @@ class Experiment:
             started=started,
             **parts,
         )
-        records.write(record, run.folder)
+        records.write(record, folders.project() / run.folder)
         run.checkpoint.unlink(missing_ok=True)
         return record
 
@@ -231,6 +239,11 @@ class Experiment:
                 "set `results` to a folder of your own to train on yours",
                 stacklevel=4,
             )
+
+
+def _listed(value: Any) -> Any:
+    """A list that stands in a text, as papermill's -p hands it over, read as YAML; anything else as it is."""
+    return yaml.safe_load(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
 
 
 def names() -> list[str]:

@@ -1,0 +1,182 @@
+"""Which records reproduce which cells of a published table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import yaml
+
+from mtlutils import balancing, folders, records
+from mtlutils.claims import Cell
+from mtlutils.errors import InputError
+from mtlutils.papers import Table
+from mtlutils.records import Record
+
+PROFILES = ("paper", "cpu")
+"""Profiles whose records may stand beside published numbers, the best first."""
+
+Key = tuple[str, str]
+"""Row and column of a table: row id, or the method's name for a row that is not in the paper; column id."""
+
+
+@dataclass
+class Measured:
+    """What was measured for a table.
+
+    Attributes:
+        cells: Values of each cell.
+        records: The records behind each cell.
+        problems: What is wrong with files that should have been records.
+    """
+
+    cells: dict[Key, Cell] = field(default_factory=dict)
+    records: dict[Key, list[Record]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def all_records(self) -> list[Record]:
+        """Return every record once."""
+        return list({record.key: record for each in self.records.values() for record in each}.values())
+
+
+def profile_parameters(profile: str, notebook: str) -> dict[str, Any] | None:
+    """Return a notebook's parameters in a profile; None where it has none.
+
+    Raises:
+        InputError: the file is not valid YAML.
+    """
+    path = folders.project() / "profiles" / profile / f"{notebook}.yml"
+    if not path.is_file():
+        return None
+    try:
+        parameters: dict[str, Any] = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    return parameters
+
+
+def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
+    """Return whether a notebook with these ``parameters`` asks for this record, the tasks left aside.
+
+    A list stands for each of its values, as it does for an experiment.
+    """
+    methods = {balancing.label(*balancing.parse(method)) for method in parameters["methods"]}
+    if record.method not in methods or record.seed not in parameters["seeds"]:
+        return False
+    asked = {name: parameters[name] for name in record.parameters.keys() & parameters.keys() - {"tasks"}}
+    return all(
+        record.parameters[name] in value if isinstance(value, list) else record.parameters[name] == value
+        for name, value in asked.items()
+    )
+
+
+def sweep(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a notebook's sweep over ``learning_rates`` in the place of its main runs'."""
+    return {**parameters, "seeds": parameters["sweep_seeds"], "learning_rate": parameters["learning_rates"]}
+
+
+def committed(experiment: str, parameters: Mapping[str, Any]) -> list[Record]:
+    """Return the committed records, not on stand-in data, that a notebook with these parameters asks for.
+
+    They come in the order of its methods, then by seed.
+    """
+    methods = [balancing.label(*balancing.parse(method)) for method in parameters["methods"]]
+    good, _ = _committed(experiment)
+    found = [record for record in good if record.data.kind != "stand-in" and belongs(record, parameters)]
+    return sorted(found, key=lambda record: (methods.index(record.method), record.seed))
+
+
+def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
+    """Sort records into the cells of a table, in its unit.
+
+    Args:
+        table: The published table.
+        found: Records of the table's experiment, all at one setting but for what tells its columns apart.
+        profile: Name of that setting.
+    """
+    rows = {row.method: row.id for row in table.rows}
+    result = Measured()
+    for record in found:
+        for column in table.columns:
+            key = (rows.get(record.method, record.method), column.id)
+            metric = table.metric_key(column.id)
+            # A single-task run has the metric of its own task only.
+            if metric in record.metrics and column.selects(record.parameters):
+                result.records.setdefault(key, []).append(record)
+    for key, each in result.records.items():
+        metric = table.metric_key(key[1])
+        values = {record.seed: _scaled(record.metrics[metric], table.scale) for record in each}
+        result.cells[key] = Cell(values=values, profile=profile, data=each[0].data.kind)
+    return result
+
+
+def reproduced(table: Table) -> Measured:
+    """Return, for each cell, what the committed records of the best profile that has any say."""
+    result = Measured(problems=[str(error) for error in _committed(table.experiment)[1]])
+    for profile in reversed(PROFILES):
+        parameters = profile_parameters(profile, table.experiment)
+        if parameters is not None:
+            better = measured(table, committed(table.experiment, parameters), profile)
+            result.cells |= better.cells
+            result.records |= better.records
+    return result
+
+
+def side_by_side(
+    experiment: str, this_run: Sequence[Record], profile: str, of_sweep: bool = False
+) -> dict[str, Sequence[Record]]:
+    """Return what a figure should show, by heading: the best profile's committed records, and those of this run.
+
+    Where this run has loaded the committed records, they are shown once.
+
+    Args:
+        experiment: Name of the experiment.
+        this_run: Its records, just made or loaded.
+        profile: What their settings are called.
+        of_sweep: Whether they are those of the notebook's sweep over ``learning_rates``.
+    """
+    groups: dict[str, Sequence[Record]] = {}
+    for name in PROFILES:
+        parameters = profile_parameters(name, experiment)
+        if parameters is not None and not groups:
+            found = committed(experiment, sweep(parameters) if of_sweep else parameters)
+            if found:
+                groups[f"Reproduced ({_data_of(found)}, profile {name})"] = found
+    shown = {record.key for found in groups.values() for record in found}
+    if not {record.key for record in this_run} <= shown:
+        groups[f"This run ({_data_of(this_run)}, profile {profile})"] = this_run
+    return groups
+
+
+def _data_of(found: Sequence[Record]) -> str:
+    data = found[0].data
+    return f"stand-in: {data.name}" if data.kind == "stand-in" else data.name
+
+
+def chosen_learning_rate(found: Iterable[Record]) -> float | None:
+    """Return the learning rate at which equal weighting has the best validation accuracy.
+
+    The accuracy is the mean over tasks and seeds; a rate at which any seed diverged is out. None: no such records.
+    """
+    scores: dict[float, list[float | None]] = {}
+    for record in found:
+        if record.method == "equal":
+            rate = record.parameters["learning_rate"]
+            assert isinstance(rate, float)
+            accuracies = [value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")]
+            scores.setdefault(rate, []).extend(accuracies or [None])
+    means = {
+        rate: sum(v) / len(v)
+        for rate, values in scores.items()
+        if None not in values and (v := [*filter(None, values)])
+    }
+    return max(means, key=means.__getitem__, default=None)
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+@cache
+def _committed(experiment: str) -> tuple[list[Record], list[records.RecordError]]:
+    return records.read_all(records.committed(), experiment)

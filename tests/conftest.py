@@ -1,0 +1,26 @@
+"""What the tests share: a cache folder of their own, one thread, and no data but what a test asks for."""
+
+import os
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+DATA = os.environ.get("MTLUTILS_DATA")
+
+
+@pytest.fixture(autouse=True)
+def folders_of_the_test(tmp_path_factory, monkeypatch):
+    """An empty cache, and below it an empty data folder, whatever the user's own are."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MTLUTILS_CACHE", str(cache))
+    monkeypatch.delenv("MTLUTILS_DATA", raising=False)
+    return cache
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """The user's own ``MTLUTILS_DATA``, for tests on real data."""
+    if not DATA:
+        pytest.skip("MTLUTILS_DATA is not set")
+    monkeypatch.setenv("MTLUTILS_DATA", DATA)

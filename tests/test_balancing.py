@@ -1,0 +1,536 @@
+"""Balancing methods: what holds for all of them, what ties one to another, and values computed by hand."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mtlutils import balancing
+from mtlutils.balancing.balancer import Balancer
+from mtlutils.balancing.equal import Equal
+from mtlutils.errors import InputError
+
+METHODS = [*balancing.names(), "adaptive(detach=false)", "adaptive(every=epoch)", "uncertainty(kinds=regression)"]
+SUM_TO_N = ["equal", "dwa", "adaptive", "adaptive(every=epoch)"]
+TARGETS = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.1, 0.2], [-0.4, 0.8, 3.0]])
+
+
+class Bowls(nn.Module):
+    """T losses of one parameter vector that nothing but the vector decides: squared distances from T points."""
+
+    def __init__(self, n_tasks=3):
+        super().__init__()
+        self.n_tasks = n_tasks
+        self.point = nn.Parameter(torch.tensor([0.2, -0.1, 0.4]))
+
+    def forward(self):
+        return (self.point - TARGETS[: self.n_tasks]).square().sum(dim=1)
+
+
+class Given(nn.Module):
+    """Losses of given values: each task has a parameter that is its loss, so that its gradient is its weight."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = nn.Parameter(torch.tensor(losses))
+
+    def forward(self):
+        return self.losses * 1
+
+
+def sgd(model, balancer, lr):
+    return torch.optim.SGD([*model.parameters(), *balancer.parameters()], lr=lr)
+
+
+def give(balancer, *epochs):
+    """Show a balancer the losses of whole epochs, each a list of steps, without learning anything from them."""
+    for epoch in epochs:
+        for losses in epoch:
+            model = Given(losses)
+            balancer.step(model, model, sgd(model, balancer, lr=0.0))
+        balancer.end_epoch()
+
+
+def weights_at(balancer, losses):
+    """The weights that a balancer applies to losses of given values."""
+    model = Given(losses)
+    balancer.step(model, model, sgd(model, balancer, lr=0.0))
+    torch.testing.assert_close(model.losses.grad, balancer.weights)
+    return balancer.weights
+
+
+def trained(method, n_tasks=3, epochs=2, steps=3, balancer=None, model=None):
+    """A balancer and a model after some epochs, the balancer's state then far from where it started."""
+    balancer = balancer or balancing.create(method, n_tasks)
+    model = model or Bowls(n_tasks)
+    optimizer = sgd(model, balancer, lr=0.02)
+    for _ in range(epochs):
+        for _ in range(steps):
+            balancer.step(model, model, optimizer)
+        balancer.end_epoch()
+    return balancer, model
+
+
+# What holds for every method
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 4])
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_what_was_applied(method, n_tasks):
+    balancer, model = trained(method, n_tasks)
+    gradients = [torch.autograd.grad(loss, model.point, retain_graph=True)[0] for loss in model()]
+    balancer.step(model, model, sgd(model, balancer, lr=0.0))
+    expected = sum(weight * gradient for weight, gradient in zip(balancer.weights, gradients, strict=True))
+    torch.testing.assert_close(model.point.grad, expected)
+    assert balancer.weights.shape == (n_tasks,)
+    assert not balancer.weights.requires_grad
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_update_is_the_gradient_of_the_total(method):
+    balancer, model = trained(method)
+    before, again = balancer.state_dict(), balancing.create(method, 3)
+    again.load_state_dict(before)
+    total = again.combine(model())
+    (of_model, *of_balancer) = torch.autograd.grad(total, [model.point, *again.parameters()])
+    balancer.step(model, model, sgd(model, balancer, lr=0.0))
+    torch.testing.assert_close(model.point.grad, of_model)
+    for parameter, gradient in zip(balancer.parameters(), of_balancer, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_permuted_tasks_permute_the_weights(method):
+    order = [2, 0, 1]
+    weights = []
+    for permutation in ([0, 1, 2], order):
+        model, balancer = Bowls(), balancing.create(method, 3)
+        optimizer = sgd(model, balancer, lr=0.02)
+        each = []
+        for _ in range(3):
+            for _ in range(3):
+                balancer.step(lambda model=model, p=permutation: model()[p], model, optimizer)
+                each.append(balancer.weights)
+            balancer.end_epoch()
+        weights.append(torch.stack(each))
+    torch.testing.assert_close(weights[1], weights[0][:, order])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_sum_to_the_number_of_tasks_where_the_formula_says_so(method):
+    balancer, model = trained(method, epochs=3)
+    balancer.step(model, model, sgd(model, balancer, lr=0.0))
+    sums_to_n = math.isclose(balancer.weights.sum().item(), 3, rel_tol=1e-5)
+    assert sums_to_n == (method in SUM_TO_N)
+
+
+@pytest.mark.parametrize("method", [*SUM_TO_N, "adaptive(detach=false)"])
+def test_scaling_all_losses_leaves_the_weights(method):
+    weights = []
+    for scale in (1.0, 1000.0):
+        balancer = balancing.create(method, 2)
+        give(balancer, [[0.5 * scale, 2.0 * scale]], [[0.25 * scale, 1.5 * scale]])
+        weights.append(weights_at(balancer, [0.2 * scale, 1.0 * scale]))
+    torch.testing.assert_close(weights[0], weights[1])
+    if method != "equal":
+        assert weights[0][0] != weights[0][1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_are_returned_as_they_were_before_the_step(method):
+    balancer, model = trained(method)
+    before = model().detach()
+    returned = balancer.step(model, model, sgd(model, balancer, lr=0.02))
+    torch.testing.assert_close(returned, before)
+    assert not returned.requires_grad
+    assert not torch.equal(model().detach(), before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_of_the_step_before_do_not_add_up(method):
+    balancer, model = trained(method)
+    optimizer = sgd(model, balancer, lr=0.0)
+    balancer.step(model, model, optimizer)
+    first = model.point.grad.clone()
+    balancer.step(model, model, optimizer)
+    torch.testing.assert_close(model.point.grad, first)
+
+
+@pytest.mark.parametrize("interrupted", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("method", METHODS)
+def test_state_dict_holds_all_that_is_needed_to_go_on(method, interrupted, tmp_path):
+    def continued(balancer, model, optimizer, first, last):
+        weights = []
+        for step in range(first, last):
+            balancer.step(model, model, optimizer)
+            weights.append(balancer.weights)
+            if step % 2:
+                balancer.end_epoch()
+        return weights
+
+    balancer, model = balancing.create(method, 3), Bowls()
+    optimizer = sgd(model, balancer, lr=0.02)
+    uninterrupted = continued(balancer, model, optimizer, 0, 8)
+
+    balancer, model = balancing.create(method, 3), Bowls()
+    optimizer = sgd(model, balancer, lr=0.02)
+    continued(balancer, model, optimizer, 0, interrupted)
+    torch.save([balancer.state_dict(), model.state_dict()], tmp_path / "state.pt")
+    # From here on, everything comes from the file.
+    balancer, model = balancing.create(method, 3), Bowls()
+    of_balancer, of_model = torch.load(tmp_path / "state.pt", weights_only=True)
+    balancer.load_state_dict(of_balancer)
+    model.load_state_dict(of_model)
+    resumed = continued(balancer, model, sgd(model, balancer, lr=0.02), interrupted, 8)
+    assert len(resumed) == 8 - interrupted
+    for weights, expected in zip(resumed, uninterrupted[interrupted:], strict=True):
+        assert torch.equal(weights, expected)
+
+
+def test_methods_with_a_memory_do_change_their_weights():
+    # Or else the test above would prove nothing.
+    for method in METHODS:
+        balancer, model = trained(method)
+        fresh = balancing.create(method, 3)
+        optimizer = sgd(model, balancer, lr=0.0)
+        balancer.step(model, model, optimizer)
+        fresh.step(model, model, optimizer)
+        remembers = not torch.equal(balancer.weights, fresh.weights)
+        assert remembers == (method not in {"equal", "adaptive", "adaptive(detach=false)"}), method
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_weights_before_the_first_step(method):
+    assert balancing.create(method, 2).weights is None
+
+
+# What a user can get wrong
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_tasks", [0, -1, "2"])
+def test_wrong_number_of_tasks(method, n_tasks):
+    with pytest.raises(InputError) as error:
+        balancing.create(method, n_tasks)
+    assert_one_line(error)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_losses", [1, 2, 4])
+def test_wrong_number_of_losses(method, n_losses):
+    balancer, model = balancing.create(method, 3), Bowls(n_losses)
+    with pytest.raises(InputError, match=rf"one loss a task, \(3,\), got \({n_losses},\)") as error:
+        balancer.step(model, model, sgd(model, balancer, lr=0.1))
+    assert_one_line(error)
+    assert torch.equal(model.point, Bowls().point)
+
+
+def test_scalar_instead_of_losses():
+    balancer, model = balancing.create("equal", 3), Bowls()
+    with pytest.raises(InputError, match=r"got \(\)"):
+        balancer.step(lambda: model().sum(), model, sgd(model, balancer, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("nonesuch", "unknown balancing method 'nonesuch'; there are: adaptive, dwa, equal"),
+        ("Equal", "unknown balancing method 'Equal'"),
+        ("equal(temperature=2)", "equal.*unexpected keyword argument 'temperature'"),
+        ("dwa(temperature=0)", "dwa.*temperature.*positive"),
+        ("dwa(temperature=hot)", r"dwa\(temperature=hot\)"),
+        ("adaptive(every=hour)", "every must be 'step' or 'epoch', got 'hour'"),
+        ("adaptive(every=epoch, detach=false)", "detach=False needs every='step'"),
+        ("uncertainty(kinds=ranking)", "kinds must be 'classification' or 'regression'.*'ranking'"),
+        ("uncertainty(kinds=[regression])", "one or 2 of them"),
+        ("revised_uncertainty(initial=0)", "initial must be positive, got 0"),
+        ("", "'' is not a method"),
+        ("dwa(", "is not a method"),
+        ("dwa(2.0)", "is not a method"),
+        ("dwa(temperature=)(", "is not a method"),
+        ("dwa(temperature={)", "is not a method"),
+        ("dwa(temperature=[1)", "is not a method"),
+        ("two words", "is not a method"),
+    ],
+)
+def test_wrong_method_or_option(method, message):
+    with pytest.raises(InputError, match=message) as error:
+        balancing.create(method, 2)
+    assert_one_line(error)
+
+
+def test_option_given_twice():
+    with pytest.raises(InputError, match="temperature"):
+        balancing.create("dwa(temperature=2.0)", 2, temperature=1.0)
+
+
+# Names and options
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("dwa", "dwa", {}),
+        ("dwa()", "dwa", {}),
+        (" dwa ( temperature = 1.5 ) ", "dwa", {"temperature": 1.5}),
+        ("adaptive(every=epoch, detach=true)", "adaptive", {"every": "epoch", "detach": True}),
+        ("m(a=1, b=null, c='true')", "m", {"a": 1, "b": None, "c": "true"}),
+        (
+            "uncertainty(kinds=[classification, regression])",
+            "uncertainty",
+            {"kinds": ["classification", "regression"]},
+        ),
+    ],
+)
+def test_parse(text, name, options):
+    assert balancing.parse(text) == (name, options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"detach": False},
+        {"every": "epoch", "detach": True},
+        {"temperature": 2.0},
+        {"temperature": 1e-05},
+        {"a": 1, "b": None, "c": "1", "d": "true", "e": "null", "f": ""},
+        {"kinds": ["classification", "regression"]},
+        {"a": "x, y (z)", "b": "{", "c": ": ", "d": "#"},
+        {"long": "word " * 40},
+    ],
+)
+def test_parse_and_label_are_inverse(options):
+    written = balancing.label("method", options)
+    assert balancing.parse(written) == ("method", options)
+    assert balancing.label(*balancing.parse(written)) == written
+
+
+def test_label_is_the_same_however_options_are_ordered():
+    assert balancing.label("m", {"b": 1, "a": 2}) == balancing.label("m", {"a": 2, "b": 1}) == "m(a=2, b=1)"
+    assert balancing.label(*balancing.parse("adaptive( detach = no )")) == "adaptive(detach=false)"
+
+
+def test_options_reach_the_method():
+    assert balancing.create("adaptive(detach=false)", 2).detach is False
+    assert balancing.create("adaptive", 2, every="epoch").every == "epoch"
+    assert balancing.create("revised_uncertainty(initial=0.5)", 2).c.tolist() == [0.5, 0.5]
+
+
+def test_names_are_sorted_and_complete():
+    assert balancing.names() == ["adaptive", "dwa", "equal", "revised_uncertainty", "uncertainty"]
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The registry, put back after the test."""
+    from mtlutils.balancing import registry
+
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+
+class First(Balancer):
+    """A method from outside: the first task counts ``factor`` times."""
+
+    def __init__(self, n_tasks, factor=2.0):
+        super().__init__(n_tasks)
+        self.factor = factor
+
+    def weigh(self, losses):
+        return torch.tensor([self.factor] + [1.0] * (self.n_tasks - 1))
+
+
+@pytest.mark.parametrize("method", [First, f"{__name__}:First"])
+def test_method_from_outside(registry, method):
+    balancing.register("first", method)
+    assert "first" in balancing.names()
+    assert weights_at(balancing.create("first(factor=3.0)", 2), [1.0, 1.0]).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("name", ["dwa", "equal"])
+def test_taken_name(registry, name):
+    with pytest.raises(InputError, match=f"another method called '{name}'"):
+        balancing.register(name, First)
+    assert not isinstance(balancing.create(name, 2), First)
+
+
+@pytest.mark.parametrize("name", ["", "First", "1st", "my method", "a-b", "a(b=c)"])
+def test_malformed_name(registry, name):
+    with pytest.raises(InputError, match="lower-case identifier"):
+        balancing.register(name, First)
+    assert balancing.names() == ["adaptive", "dwa", "equal", "revised_uncertainty", "uncertainty"]
+
+
+def test_registering_the_same_again_is_no_error(registry):
+    balancing.register("first", First)
+    balancing.register("first", First)
+
+
+def test_listing_the_methods_needs_no_torch():
+    code = (
+        "import sys, mtlutils.balancing as b; b.names(); b.label(*b.parse('dwa(temperature=1.0)')); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What ties one method to another
+
+
+def test_adaptive_weights_are_equal_where_losses_are():
+    for method in ("adaptive", "adaptive(detach=false)"):
+        torch.testing.assert_close(weights_at(balancing.create(method, 3), [0.7, 0.7, 0.7]), torch.ones(3))
+
+
+@pytest.mark.parametrize("method", [*SUM_TO_N, "adaptive(detach=false)"])
+def test_one_task_alone_has_weight_1(method):
+    balancer = balancing.create(method, 1)
+    give(balancer, [[2.0]], [[0.5]])
+    torch.testing.assert_close(weights_at(balancer, [0.3]), torch.ones(1))
+
+
+def test_training_on_one_task_is_the_same_by_every_method_of_weights_that_sum_to_n():
+    points = [trained(method, n_tasks=1)[1].point for method in SUM_TO_N]
+    assert all(torch.allclose(point, points[0]) for point in points)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_adaptive_total_is_n_q_over_s(detach):
+    losses = torch.tensor([0.4, 1.0, 2.5])
+    total = balancing.create("adaptive", 3, detach=detach).combine(losses)
+    torch.testing.assert_close(total, 3 * losses.square().sum() / losses.sum())
+
+
+def test_equal_total_is_the_sum():
+    assert balancing.create("equal", 2).combine(torch.tensor([0.5, 2.0])).item() == 2.5
+
+
+def test_adaptive_each_step_is_adaptive_each_epoch_on_the_losses_of_the_epoch_before():
+    by_epoch = balancing.create("adaptive(every=epoch)", 2)
+    give(by_epoch, [[0.3, 0.9]])
+    expected = weights_at(balancing.create("adaptive", 2), [0.3, 0.9])
+    torch.testing.assert_close(weights_at(by_epoch, [5.0, 0.1]), expected)
+
+
+def test_dwa_and_adaptive_each_epoch_start_as_equal_weights():
+    dwa, adaptive = balancing.create("dwa", 2), balancing.create("adaptive(every=epoch)", 2)
+    for balancer, epochs in ((dwa, 2), (adaptive, 1)):
+        for _ in range(epochs):
+            assert weights_at(balancer, [1.0, 3.0]).tolist() == [1, 1]
+            assert weights_at(balancer, [0.1, 2.0]).tolist() == [1, 1]
+            balancer.end_epoch()
+
+
+def test_dwa_at_a_high_temperature_is_equal_weighting():
+    balancer = balancing.create("dwa(temperature=1000000.0)", 2)
+    give(balancer, [[1.0, 1.0]], [[0.1, 5.0]])
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.ones(2))
+
+
+def test_uncertainty_at_its_start_is_equal_weighting_for_classification_and_half_of_it_for_regression():
+    assert weights_at(balancing.create("uncertainty", 2), [0.5, 3.0]).tolist() == [1, 1]
+    assert weights_at(balancing.create("uncertainty(kinds=regression)", 2), [0.5, 3.0]).tolist() == [0.5, 0.5]
+    mixed = balancing.create("uncertainty(kinds=[regression, classification])", 2)
+    assert weights_at(mixed, [0.5, 3.0]).tolist() == [0.5, 1]
+
+
+# Values computed by hand
+
+
+def test_adaptive_weights():
+    # S = 2, n = 2: w = 2 L / 2 = L
+    torch.testing.assert_close(weights_at(balancing.create("adaptive", 2), [0.5, 1.5]), torch.tensor([0.5, 1.5]))
+    # S = 4, n = 3: w = 3 L / 4
+    weights = weights_at(balancing.create("adaptive", 3), [1.0, 2.0, 1.0])
+    torch.testing.assert_close(weights, torch.tensor([0.75, 1.5, 0.75]))
+
+
+def test_adaptive_not_detached_unlearns_an_easy_task():
+    # S = 1.4, Q = 0.16 + 1 = 1.16, n = 2, S^2 = 1.96
+    # w_1 = 2 (2 * 0.4 * 1.4 - 1.16) / 1.96 = -0.08 / 1.96,  w_2 = 2 (2 * 1.0 * 1.4 - 1.16) / 1.96 = 3.28 / 1.96
+    balancer, model = balancing.create("adaptive(detach=false)", 2), Given([0.4, 1.0])
+    balancer.step(model, model, sgd(model, balancer, lr=0.5))
+    torch.testing.assert_close(balancer.weights, torch.tensor([-0.08 / 1.96, 3.28 / 1.96]))
+    # ... and the step against the gradient raises the easy task's loss
+    torch.testing.assert_close(model().detach(), torch.tensor([0.4 + 0.04 / 1.96, 1.0 - 1.64 / 1.96]))
+
+
+def test_adaptive_weights_of_an_epoch():
+    balancer = balancing.create("adaptive(every=epoch)", 2)
+    assert weights_at(balancer, [1.0, 3.0]).tolist() == [1, 1]
+    assert weights_at(balancer, [2.0, 3.0]).tolist() == [1, 1]
+    balancer.end_epoch()
+    # means 1.5 and 3, S = 4.5, n = 2: w = 2 * (1.5, 3) / 4.5, all through the epoch
+    torch.testing.assert_close(weights_at(balancer, [9.0, 1.0]), torch.tensor([2 / 3, 4 / 3]))
+    torch.testing.assert_close(weights_at(balancer, [7.0, 3.0]), torch.tensor([2 / 3, 4 / 3]))
+    balancer.end_epoch()
+    # means 8 and 2 of this epoch alone
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.tensor([1.6, 0.4]))
+
+
+def test_dwa_weights_at_temperature_2():
+    balancer = balancing.create("dwa", 2)
+    # mean losses: (2, 1), then (1, 0.9): r = (1/2, 9/10), r / 2 = (0.25, 0.45)
+    give(balancer, [[3.0, 0.5], [1.0, 1.5]], [[0.5, 0.8], [1.5, 1.0]])
+    a, b = math.exp(0.25), math.exp(0.45)
+    expected = torch.tensor([2 * a / (a + b), 2 * b / (a + b)])
+    torch.testing.assert_close(weights_at(balancer, [4.0, 4.0]), expected)
+    # the losses of the epoch under way do not count before it ends
+    torch.testing.assert_close(weights_at(balancer, [0.1, 9.0]), expected)
+    balancer.end_epoch()
+    # now (1, 0.9), then (2.05, 6.5)
+    a, b = math.exp(2.05 / 2), math.exp(6.5 / 0.9 / 2)
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.tensor([2 * a / (a + b), 2 * b / (a + b)]))
+
+
+def test_dwa_temperature():
+    balancer = balancing.create("dwa(temperature=0.5)", 2)
+    give(balancer, [[2.0, 1.0]], [[1.0, 0.75]])
+    a, b = math.exp(1.0), math.exp(1.5)  # r = (0.5, 0.75)
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.tensor([2 * a / (a + b), 2 * b / (a + b)]))
+
+
+@pytest.mark.parametrize(("kinds", "c"), [("classification", 1.0), ("regression", 0.5)])
+def test_uncertainty_learns_its_log_variances(kinds, c):
+    # total = sum c e^-s L + s / 2; at s = 0 its derivative is -c L + 1/2
+    balancer, model = balancing.create("uncertainty", 2, kinds=kinds), Given([0.25, 3.0])
+    balancer.step(model, model, sgd(model, balancer, lr=0.1))
+    (s,) = balancer.parameters()
+    torch.testing.assert_close(s.detach(), torch.tensor([-0.1 * (0.5 - c * 0.25), -0.1 * (0.5 - c * 3.0)]))
+    assert balancer.weights.tolist() == [c, c]
+    # the harder task is less certain, and weighs less from now on
+    expected = c * torch.exp(-s.detach())
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), expected)
+    assert expected[1] < expected[0]
+
+
+def test_revised_uncertainty_learns_its_deviations():
+    # total = sum L / 2 c^2 + ln(1 + c^2); its derivative is -L / c^3 + 2 c / (1 + c^2): at c = 1, 1 - L
+    balancer, model = balancing.create("revised_uncertainty", 2), Given([0.25, 3.0])
+    balancer.step(model, model, sgd(model, balancer, lr=0.1))
+    assert balancer.weights.tolist() == [0.5, 0.5]
+    torch.testing.assert_close(balancer.c.detach(), torch.tensor([1 - 0.1 * 0.75, 1 + 0.1 * 2.0]))
+    weights = weights_at(balancer, [1.0, 1.0])
+    torch.testing.assert_close(weights, torch.tensor([1 / (2 * 0.925**2), 1 / (2 * 1.2**2)]))
+
+
+def test_revised_uncertainty_from_another_start():
+    # c = 2: weight 1/8, derivative of the total -L / 8 + 4 / 5
+    balancer, model = balancing.create("revised_uncertainty(initial=2.0)", 1), Given([4.0])
+    balancer.step(model, model, sgd(model, balancer, lr=1.0))
+    assert balancer.weights.tolist() == [0.125]
+    torch.testing.assert_close(balancer.c.detach(), torch.tensor([2 - (-0.5 + 0.8)]))
+
+
+def test_equal_weights():
+    assert isinstance(balancing.create("equal", 3), Equal)
+    assert weights_at(balancing.create("equal", 3), [0.1, 20.0, 3.0]).tolist() == [1, 1, 1]
+
+
+def assert_one_line(error):
+    message = str(error.value)
+    assert message
+    assert "\n" not in message

@@ -1,0 +1,436 @@
+"""Verdicts on claims: hand-computed cases, and the statistics' promises on simulated runs."""
+
+import gc
+import itertools
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mtlutils import papers
+from mtlutils.claims import Cell, comparisons, evaluate, seeds_needed
+from mtlutils.errors import InputError
+
+HUQ = papers.load("huq2022")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_garbage_collection():
+    # statsmodels' multipletests collects garbage on every call; what is there by now need not be searched each time.
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def paper(rows, claims, direction="higher", compare="difference"):
+    """A paper with one table, "t": ``rows`` maps a row to its values; claims are lists of parts."""
+    n_columns = len(next(iter(rows.values())))
+    table = {
+        "id": "t",
+        "label": "Table",
+        "caption": "A table",
+        "unit": "u",
+        "direction": direction,
+        "compare": compare,
+        "experiment": "none",
+        "metric": "metric",
+        "columns": [{"id": f"c{i}", "label": f"C{i}"} for i in range(n_columns)],
+        "rows": [
+            {"id": row, "label": row.upper(), "method": row, "printed": [str(value) for value in values]}
+            for row, values in rows.items()
+        ],
+    }
+    return papers.Paper.model_validate(
+        {
+            "key": "paper",
+            "bibtex": "paper",
+            "title": "Title",
+            "authors": ["A"],
+            "year": 2000,
+            "tables": [table],
+            "claims": [
+                {"id": f"claim{i}", "table": "t", "sources": ["1"], "statement": "It is so.", "parts": parts}
+                for i, parts in enumerate(claims)
+            ],
+            "untested": [],
+            "gaps": [],
+            "inconsistencies": [],
+        }
+    )
+
+
+def order(row, *others, **more):
+    return {"kind": "order", "row": row, "others": list(others), **more}
+
+
+A_BEATS_B = paper({"a": [2], "b": [1]}, [[order("a", "b")]])
+
+
+def cell(values, profile="paper", data="real"):
+    return Cell(dict(enumerate(values)), profile, data)
+
+
+def judge(differences, published=A_BEATS_B, **about):
+    """The verdict on "a beats b", where a - b is ``differences``."""
+    cells = {("a", "c0"): cell(differences, **about), ("b", "c0"): cell([0.0] * len(differences), **about)}
+    (verdict,) = evaluate(published, "t", cells)
+    return verdict
+
+
+# Hand-computed cases
+
+
+@pytest.mark.parametrize(("n_comparisons", "n"), [(1, 6), (6, 8), (16, 10), (35, 11)])
+def test_seeds_needed(n_comparisons, n):
+    assert seeds_needed(n_comparisons) == n  # 2/2^6 = 0.031; 12/2^8 = 0.047; 32/2^10 = 0.031; 70/2^11 = 0.034
+
+
+@given(st.integers(1, 1000), st.floats(0.5, 0.999))
+def test_seeds_needed_are_the_fewest(n_comparisons, confidence):
+    n = seeds_needed(n_comparisons, confidence)
+    assert n_comparisons * 2 / 2**n <= (1 - confidence) * (1 + 1e-12)
+    assert n_comparisons * 2 / 2 ** (n - 1) > (1 - confidence) * (1 - 1e-12)
+
+
+def test_five_seeds_cannot_decide():
+    verdict = judge([1.0, 2.0, 3.0, 4.0, 5.0])
+    (comparison,) = verdict.comparisons
+    assert comparison.p == 2 / 2**5  # one-sided 1/32: no other signs give as large a mean
+    assert (verdict.verdict, verdict.n, verdict.n_needed) == ("undecided", 5, 6)
+    assert "takes 6, there are 5" in verdict.reason
+
+
+def test_six_seeds_can():
+    verdict = judge([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    (comparison,) = verdict.comparisons
+    assert comparison.p == comparison.p_adjusted == 2 / 2**6
+    assert verdict.verdict == "reproduced"
+    assert (comparison.published, comparison.effect, comparison.n) == (1, 3.5, 6)
+    # Standard deviation sqrt(3.5), t quantile 2.5706 with 5 degrees of freedom.
+    half = 2.5706 * math.sqrt(3.5 / 6)
+    assert comparison.interval == pytest.approx((3.5 - half, 3.5 + half), abs=1e-4)
+
+
+def test_p_value_by_hand():
+    # Of the sums of ±3 ±1 ±1, three of eight (5, 3, 3) are at least 3 + 1 - 1.
+    assert judge([3.0, 1.0, -1.0]).comparisons[0].p == 2 * 3 / 8
+    assert judge([0.0, 0.0, 0.0]).comparisons[0].p == 1
+    assert judge([1.0]).comparisons[0].p == 1  # one seed says nothing
+
+
+def test_holm_by_hand():
+    two = paper({"a": [2, 2], "b": [1, 1]}, [[order("a", "b", columns=["c0"])], [order("a", "b")]])
+    up = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    mixed = [
+        -1.0,
+        -2.0,
+        3.0,
+        4.0,
+        5.0,
+        6.0,
+        7.0,
+        8.0,
+    ]  # of the signs, five give as much: flip none, 1, 2, 3, or 1 and 2
+    zero = cell([0.0] * 8)
+    cells = {("a", "c0"): cell(up), ("a", "c1"): cell(mixed), ("b", "c0"): zero, ("b", "c1"): zero}
+    one, both = evaluate(two, "t", cells)
+    # The comparison that both claims share is one hypothesis: two in all.
+    assert one.comparisons[0].p_adjusted == pytest.approx(2 * 2 / 256)
+    assert [each.p for each in both.comparisons] == [2 / 256, 10 / 256]
+    assert [each.p_adjusted for each in both.comparisons] == pytest.approx([4 / 256, 10 / 256])
+    assert both.verdict == "reproduced"
+    # What was not measured is counted too.
+    (one, both) = evaluate(two, "t", {key: cells[key] for key in cells if key[1] == "c0"})
+    assert one.comparisons[0].p_adjusted == pytest.approx(2 * 2 / 256)
+    assert (one.verdict, both.verdict) == ("reproduced", "undecided")
+    assert "1 of 2 comparisons are missing: A has no runs" in both.reason
+
+
+NONE = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5]
+
+
+def test_not_reproduced_where_the_interval_excludes_the_published_effect():
+    verdict = judge(NONE, paper({"a": [10], "b": [1]}, [[order("a", "b")]]))
+    assert verdict.verdict == "not reproduced"
+    assert verdict.comparisons[0].interval[1] < verdict.comparisons[0].published == 9
+    assert "smaller than published: A against B" in verdict.reason
+
+
+def test_undecided_where_it_does_not():
+    assert judge(NONE).verdict == "undecided"  # published: 1
+
+
+def test_too_few_seeds_are_undecided_whatever_the_interval():
+    verdict = judge([0.1, 0.11, 0.12, 0.1, 0.11])
+    assert verdict.comparisons[0].interval[1] < verdict.comparisons[0].published
+    assert verdict.verdict == "undecided"
+
+
+def test_a_claim_that_the_paper_does_not_support_is_never_not_reproduced():
+    false = paper({"a": [1], "b": [2]}, [[order("a", "b")]])
+    assert not judge(NONE, false).holds_in_paper
+    assert judge(NONE, false).verdict == "undecided"
+    assert not judge(NONE, paper({"a": [2], "b": [2]}, [[order("a", "b")]])).holds_in_paper  # a tie
+
+
+def test_one_comparison_contradicts_a_whole_claim():
+    both = paper({"a": [2, 2], "b": [1, 1]}, [[order("a", "b")]])
+    zero, up = [0.0] * 8, [1.0] * 8
+    cells = {("a", "c0"): up, ("b", "c0"): zero, ("a", "c1"): zero, ("b", "c1"): up}
+    (verdict,) = evaluate(both, "t", {key: cell(values) for key, values in cells.items()})
+    assert verdict.verdict == "contradicted"
+    assert [each.outcome for each in verdict.comparisons] == ["for", "against"]
+    assert "1 of 2 comparisons go the other way: A against B, C1, -1 u" in verdict.reason
+
+
+def test_best_and_rank_take_the_table_apart():
+    four = paper(
+        {"a": [4], "b": [3], "c": [2], "d": [1]},
+        [[{"kind": "best", "row": "a"}], [{"kind": "rank", "row": "b", "rank": 2}], [order("d", "a")]],
+    )
+    table = four.table("t")
+    pairs = [[(each.row, each.other) for each in comparisons(table, claim)] for claim in four.claims]
+    assert pairs == [
+        [("a", "b"), ("a", "c"), ("a", "d")],
+        [("a", "b"), ("b", "c"), ("b", "d")],
+        [("d", "a")],
+    ]
+    best, rank, wrong = evaluate(four, "t", {})
+    assert (best.holds_in_paper, rank.holds_in_paper, wrong.holds_in_paper) == (True, True, False)
+    # "d beats a" is the same hypothesis as "a beats d": 3 + 2 in all.
+    assert best.n_needed == seeds_needed(5)
+
+
+def test_lower_values_and_ratios():
+    fast = paper(
+        {"a": [1], "b": [4]},
+        [
+            [order("a", "b")],
+            [{"kind": "within", "row": "b", "others": ["a"], "factor": 5}],
+            [{"kind": "within", "row": "b", "others": ["a"], "factor": 2}],
+        ],
+        direction="lower",
+        compare="ratio",
+    )
+    times = [1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.0, 1.0]
+    cells = {("a", "c0"): cell(times, data="none"), ("b", "c0"): cell([3 * time for time in times], data="none")}
+    beats, within, beyond = evaluate(fast, "t", cells)
+    assert [each.verdict for each in (beats, within, beyond)] == ["reproduced", "reproduced", "contradicted"]
+    assert [each.holds_in_paper for each in (beats, within, beyond)] == [True, True, False]
+    (comparison,) = beats.comparisons
+    assert comparison.natural(comparison.effect) == pytest.approx(1 / 3)  # a takes a third of b's time
+    assert comparison.natural(comparison.published) == pytest.approx(1 / 4)
+    assert "B against A, C0, 3 times [3, 3], published 4, bound 5" in within.reason
+
+
+def test_within_an_amount():
+    near = paper({"a": [10], "b": [9]}, [[{"kind": "within", "row": "b", "others": ["a"], "amount": 2}]])
+    for gap, verdict in ((1.0, "reproduced"), (3.0, "contradicted"), (-5.0, "reproduced")):
+        cells = {("a", "c0"): cell([gap] * 6), ("b", "c0"): cell([0.0] * 6)}
+        (found,) = evaluate(near, "t", cells)
+        assert (found.verdict, found.holds_in_paper) == (verdict, True)
+        assert found.comparisons[0].effect == -gap
+
+
+# What decides nothing
+
+
+def test_stand_in_data_decide_nothing():
+    verdict = judge([1.0] * 10, data="stand-in")
+    assert verdict.verdict == "not attempted"
+    assert (verdict.n, verdict.profiles, verdict.comparisons[0].effect) == (0, (), None)
+    assert verdict.reason == "Nothing to compare: A has runs on stand-in data only."
+    real, drawn = cell([1.0] * 10), cell([0.0] * 10, data="stand-in")
+    (verdict,) = evaluate(A_BEATS_B, "t", {("a", "c0"): real, ("b", "c0"): drawn})
+    assert verdict.verdict == "not attempted"
+
+
+def test_no_cells_is_not_attempted():
+    for table in HUQ.tables:
+        verdicts = evaluate(HUQ, table.id, {})
+        assert [each.claim for each in verdicts] == [claim.id for claim in HUQ.claims_on(table.id)]
+        assert {each.verdict for each in verdicts} == {"not attempted"}
+
+
+def test_measurements_without_data_decide():
+    assert judge([1.0] * 6, data="none").verdict == "reproduced"
+
+
+def test_rows_of_different_profiles_are_not_compared():
+    cells = {("a", "c0"): cell([1.0] * 10, "paper"), ("b", "c0"): cell([0.0] * 10, "cpu")}
+    (verdict,) = evaluate(A_BEATS_B, "t", cells)
+    assert verdict.verdict == "not attempted"
+    assert "different profiles (paper, cpu)" in verdict.reason
+
+
+def test_only_common_seeds_are_compared():
+    a, b = Cell({0: 1.0, 1: 1.0, 2: 1.0}, "paper", "real"), Cell({2: 0.0, 1: 0.0, 7: 0.0}, "paper", "real")
+    (verdict,) = evaluate(A_BEATS_B, "t", {("a", "c0"): a, ("b", "c0"): b})
+    assert verdict.n == 2
+    (verdict,) = evaluate(A_BEATS_B, "t", {("a", "c0"): a, ("b", "c0"): Cell({5: 0.0}, "paper", "real")})
+    assert verdict.verdict == "not attempted"
+    assert "no seed in common" in verdict.reason
+
+
+def test_another_profile_says_so():
+    assert "profile cpu and not the paper's settings" in judge([1.0] * 6, profile="cpu").reason
+    assert "profile" not in judge([1.0] * 6).reason
+
+
+@pytest.mark.parametrize("lost", [None, math.nan, math.inf])
+def test_diverged_runs(lost):
+    up, zero = [1.0] * 8, [0.0] * 8
+
+    def found(a, b):
+        return evaluate(A_BEATS_B, "t", {("a", "c0"): cell(a), ("b", "c0"): cell(b)})[0]
+
+    # The better row is better although the other one's worst run is left out.
+    verdict = found(up, [lost, *zero[1:]])
+    assert (verdict.verdict, verdict.n) == ("reproduced", 7)
+    assert "diverged runs of B left out" in verdict.reason
+    # It may be better only because its worst run is left out.
+    verdict = found([lost, *up[1:]], zero)
+    assert (verdict.verdict, verdict.comparisons[0].diverged) == ("undecided", {"a": 1, "b": 0})
+    # The same, the other way round.
+    assert found([lost, *zero[1:]], up).verdict == "contradicted"
+    assert found(zero, [lost, *up[1:]]).verdict == "undecided"
+    # Nothing is left.
+    verdict = found([lost] * 8, zero)
+    assert (verdict.verdict, verdict.n) == ("undecided", 0)
+    assert "of every pair of runs, one diverged" in verdict.reason
+
+
+def test_errors_are_clear():
+    with pytest.raises(InputError, match=r"t of paper has no cell \(a, c9\)"):
+        evaluate(A_BEATS_B, "t", {("a", "c9"): cell([1.0])})
+    with pytest.raises(InputError, match="no table 'u'"):
+        evaluate(A_BEATS_B, "u", {})
+    with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
+        evaluate(A_BEATS_B, "t", {}, confidence=95)
+    zero = {("ours", "AGNews"): cell([0.0, 1.0]), ("dwa", "AGNews"): cell([1.0, 1.0])}
+    with pytest.raises(InputError, match=r"positive values; got 0\.0"):
+        evaluate(HUQ, "table1", zero)
+
+
+# The paper's own claims
+
+
+def test_claims_that_fail_in_the_papers_own_tables():
+    fails = {each.claim for table in HUQ.tables for each in evaluate(HUQ, table.id, {}) if not each.holds_in_paper}
+    assert fails == {"table2-mtl", "table3-others-never-best", "table3-vanilla", "table3-mtl"}
+
+
+@pytest.mark.parametrize("table", HUQ.tables, ids=lambda table: table.id)
+def test_runs_as_published_reproduce_what_holds_and_contradict_the_rest(table):
+    rng = np.random.default_rng(0)
+    cells = {
+        (row.id, column.id): cell(table.value(row.id, column.id) * (1 + 1e-5 * rng.standard_normal(11)))
+        for row in table.rows
+        for column in table.columns
+    }
+    for verdict in evaluate(HUQ, table.id, cells):
+        assert verdict.verdict == ("reproduced" if verdict.holds_in_paper else "contradicted"), verdict.reason
+
+
+# Properties
+
+values = st.lists(st.floats(-100, 100).map(lambda value: round(value, 3)), min_size=2, max_size=9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(values, st.randoms(use_true_random=False))
+def test_order_of_seeds_and_cells_changes_nothing(differences, random):
+    cells = {("a", "c0"): cell(differences), ("b", "c0"): cell([0.25] * len(differences))}
+    shuffled = {}
+    for key in reversed(cells):
+        items = list(cells[key].values.items())
+        random.shuffle(items)
+        shuffled[key] = replace(cells[key], values=dict(items))
+    assert evaluate(A_BEATS_B, "t", cells) == evaluate(A_BEATS_B, "t", shuffled)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values)
+def test_reversed_signs_turn_reproduced_into_contradicted(differences):
+    here, there = judge(differences), judge([-difference for difference in differences])
+    assert here.comparisons[0].p == there.comparisons[0].p
+    assert (here.verdict == "reproduced") == (there.verdict == "contradicted")
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.floats(0.001, 100), min_size=6, max_size=6))
+def test_the_level_is_exact_whatever_the_sizes(sizes):
+    """Were the methods alike, every choice of signs would be equally likely."""
+    signs = itertools.product((-1, 1), repeat=len(sizes))
+    decided = sum(
+        judge([sign * size for sign, size in zip(each, sizes, strict=True)]).verdict in ("reproduced", "contradicted")
+        for each in signs
+    )
+    assert decided <= 0.05 * 2 ** len(sizes)
+
+
+THREE = paper(
+    {"a": [3], "b": [2], "c": [1]},
+    [[{"kind": "best", "row": "a"}], [order("b", "c")], [order("a", "c")]],
+)
+
+
+def simulate(rng, means, n=8, noise=lambda rng, n: rng.standard_normal(n)):
+    """Verdicts on simulated runs: each seed shifts all rows alike, and each row by itself."""
+    shared = 5 * rng.standard_normal(n)
+    cells = {(row, "c0"): cell(mean + shared + noise(rng, n)) for row, mean in means.items()}
+    return [each.verdict for each in evaluate(THREE, "t", cells)]
+
+
+def at_most(share, n):
+    """Count that a probability of ``share`` exceeds in one test in a thousand."""
+    return stats.binom.ppf(0.999, n, share)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [lambda rng, n: rng.standard_t(2, n), lambda rng, n: rng.exponential(1, n)],
+    ids=["heavy-tailed", "skewed"],
+)
+def test_no_effect_is_rarely_decided(noise):
+    """In any of a table's claims together, no more often than the level."""
+    rng = np.random.default_rng(0)
+    n = 250
+    decided = [
+        {"reproduced", "contradicted"} & set(simulate(rng, {"a": 0, "b": 0, "c": 0}, noise=noise)) for _ in range(n)
+    ]
+    assert 0 < sum(map(bool, decided)) <= at_most(0.05, n)
+
+
+def test_the_published_effect_is_rarely_missed():
+    """Runs whose true effects are the published ones are seldom called not reproduced, and never the opposite."""
+    rng = np.random.default_rng(1)
+    n = 250
+    found = [simulate(rng, {"a": 3, "b": 2, "c": 1}) for _ in range(n)]
+    assert sum("not reproduced" in each for each in found) <= at_most(0.05, n)
+    assert not any("contradicted" in each for each in found)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_a_large_effect_is_found_with_ten_seeds(seed):
+    rng = np.random.default_rng(seed)
+    assert simulate(rng, {"a": 40, "b": 20, "c": 0}, n=10) == ["reproduced"] * 3
+    assert simulate(rng, {"a": 0, "b": 20, "c": 40}, n=10) == ["contradicted"] * 3
+
+
+def test_many_seeds_draw_the_flips_the_same_each_time():
+    up = list(np.random.default_rng(0).normal(1, 1, 18))
+    assert judge(up) == judge(up)
+    assert judge(up).verdict == "reproduced"
+
+
+def test_needs_no_torch():
+    code = "import sys, mtlutils.claims; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

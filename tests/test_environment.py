@@ -1,0 +1,66 @@
+"""pyproject.toml, requirements.lock, environment.yml and the running environment agree."""
+
+import re
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+LOCK = [
+    Requirement(line.removesuffix("\\").strip())
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if re.match(r"\w", line)
+]
+
+
+@pytest.mark.parametrize("text", [*RUNTIME, *EXTRAS["book"], *EXTRAS["dev"], *PROJECT["build-system"]["requires"]])
+def test_lock_satisfies_every_requirement(text):
+    requirement = Requirement(text)
+    if requirement.name == PROJECT["project"]["name"]:
+        return  # an extra that includes another
+    locked = [pin for pin in LOCK if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
+    assert locked, f"requirements.lock lacks {requirement.name}; run `make lock`"
+    for pin in locked:
+        (exact,) = pin.specifier
+        assert requirement.specifier.contains(exact.version), f"{pin} is outside {text}; run `make lock`"
+
+
+def test_every_pin_says_why():
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    pins = [line for line in lines if re.search(r'"[\w.-]+[=<>~]=', line) or line.startswith("requires-python")]
+    assert len(pins) > len(RUNTIME)
+    assert not [line for line in pins if not re.search(r"[\"\]],?\s+# \S", line)]
+
+
+def test_conda_environment_has_the_same_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *packages, pip = environment["dependencies"]
+    assert set(pip["pip"]) == {*RUNTIME, *EXTRAS["book"], "-e ."}
+    (python,) = [SpecifierSet(package.removeprefix("python")) for package in packages if package.startswith("python")]
+    assert python == SpecifierSet(PROJECT["project"]["requires-python"])
+
+
+def test_installed_versions_are_the_locked_ones():
+    if not Path(sys.prefix, "ready").exists():
+        pytest.skip("this is not the environment that `make` installs from the lock")
+    wrong = []
+    for pin in LOCK:
+        if pin.marker and not pin.marker.evaluate():
+            continue
+        try:
+            installed = version(pin.name)
+        except PackageNotFoundError:
+            installed = "nothing"
+        if not pin.specifier.contains(installed if installed != "nothing" else "0", prereleases=True):
+            wrong.append(f"{pin}: {installed} is installed")
+    assert not wrong
