@@ -58,7 +58,8 @@ clean:  ## remove what `make book` built; the environment and the cached runs st
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /\1	/p' Makefile
 
-# The environment equals the lock, hash for hash; uv itself comes from there too.
+# The environment equals the lock, hash for hash; uv itself comes from there too. READY is a copy of the lock that was
+# installed, so that a pyproject.toml touched by a checkout asks the network for nothing.
 $(READY): requirements.lock pyproject.toml
 	@set -e; python=; start=$$(date +%s); \
 	for candidate in $(PYTHON); do \
@@ -66,12 +67,14 @@ $(READY): requirements.lock pyproject.toml
 		then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then echo "make: no Python 3.11 to 3.13 among: $(PYTHON) (set PYTHON=...)" >&2; exit 1; fi; \
-	echo "Installing what requirements.lock names into $(VENV) (minutes and gigabytes the first time) ..."; \
-	$(BIN)/python -c pass 2>/dev/null || $$python -m venv --clear $(VENV); \
-	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt; \
-	quiet=; [ -t 2 ] || quiet=--quiet; \
-	$(BIN)/uv pip sync $$quiet --python $(BIN)/python --require-hashes requirements.lock; \
+	if ! $(BIN)/python -c pass 2>/dev/null; then $$python -m venv --clear $(VENV); fi; \
+	if ! cmp -s requirements.lock $@; then \
+		echo "Installing what requirements.lock names into $(VENV) (minutes and gigabytes the first time) ..."; \
+		sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.txt; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt; \
+		quiet=; [ -t 2 ] || quiet=--quiet; \
+		$(BIN)/uv pip sync $$quiet --python $(BIN)/python --require-hashes requirements.lock; \
+	fi; \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
-	touch $@; \
+	cp requirements.lock $@; \
 	echo "$$(($$(date +%s) - start)) s  set-up"

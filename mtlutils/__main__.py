@@ -50,9 +50,9 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from mtlutils import report
+    from mtlutils import pages
 
-    report.write_fragments(arguments.output)
+    pages.write(arguments.output)
 
 
 def _parser() -> argparse.ArgumentParser:

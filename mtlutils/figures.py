@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +12,8 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from pydantic import JsonValue
 
 from mtlutils import statistics
 from mtlutils.records import Record
@@ -48,7 +50,8 @@ def show(figure: Figure, alt: str, caption: str) -> HTML:
 def loss_curves(groups: Groups, tasks: Sequence[str], split: str = "test") -> Figure:
     """Draw loss against epoch: a panel a task and one for their sum, a line a method, bands over seeds.
 
-    The lines are means, the bands 95 % Student-t intervals. Single-task models count as one method.
+    The axis is logarithmic, so the lines are geometric means, and the bands 95 % Student-t intervals of the mean
+    logarithm. Single-task models count as one method.
 
     Args:
         groups: Heading -> records.
@@ -60,14 +63,27 @@ def loss_curves(groups: Groups, tasks: Sequence[str], split: str = "test") -> Fi
         for by_task in by_method.values():
             seeds = [seed for seed in by_task[tasks[0]] if all(seed in by_task[task] for task in tasks)]
             by_task["sum"] = {seed: _sum([by_task[task][seed] for task in tasks]) for seed in seeds}
-    return _panels(curves, [*tasks, "sum"], f"{split} loss (nats)")
+    figure, axes = _panels(curves, [*tasks, "sum"], f"{split} loss (nats)", _geometric, _order(groups))
+    for axis in axes.flat:
+        _crop(axis)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+    return figure
 
 
 def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
-    """Draw the mean task weight of each epoch, as applied to the task's gradient; as :func:`loss_curves`."""
-    return _panels(
-        {heading: _curves(found, tasks, "train/weight") for heading, found in groups.items()}, tasks, "weight"
-    )
+    """Draw the task weights, as applied to the tasks' gradients, against epoch: a panel a task, a line a method.
+
+    A run's weight in an epoch is its mean over the epoch's steps; lines are medians over seeds, bands reach from the
+    first to the third quartile. Models with one task are left out.
+    """
+    several = {heading: [r for r in found if len(tasks_of(r)) > 1] for heading, found in groups.items()}
+    curves = {heading: _curves(found, tasks, "train/weight") for heading, found in several.items()}
+    figure, axes = _panels(curves, tasks, "weight", _median, _order(groups))
+    for axis in axes.flat:
+        axis.axhline(0, color="0.5", linewidth=1, zorder=0)
+    return figure
 
 
 def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen: Mapping[str, float | None]) -> Figure:
@@ -82,9 +98,9 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
         label: Name and unit of the metric, for the axis.
         chosen: Heading -> learning rate to mark.
     """
-    order = methods_of(record for found in groups.values() for record in found)
+    order = _order(groups)
     with plt.style.context(_STYLE):
-        figure, axes = _grid(groups, tasks)
+        figure, axes = _grid(list(groups), tasks)
         for row, (heading, found) in zip(axes, groups.items(), strict=True):
             for axis, task in zip(row, tasks, strict=True):
                 key = f"{metric}/{task}"
@@ -95,7 +111,7 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
                             values.setdefault(_learning_rate(record), []).append(record.metrics[key])
                     # Not a number leaves a gap in the line.
                     points = {
-                        rate: statistics.interval(v) if None not in v else (math.nan, math.nan)
+                        rate: _mean(v) if None not in v else (math.nan, math.nan, math.nan)
                         for rate, v in sorted(values.items())
                     }
                     _line(axis, i, method, list(points), list(points.values()), marker=_MARKERS[i % len(_MARKERS)])
@@ -103,7 +119,10 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
                 if rate is not None:
                     axis.axvline(rate, color="0.5", linewidth=1, zorder=0)
                     axis.annotate("chosen", (rate, 0.02), xycoords=("data", "axes fraction"), color="0.3", rotation=90)
-                axis.set(xscale="log", xlabel="learning rate", title=f"{heading}\n{task}")
+                axis.set(xscale="log", xlabel="learning rate", title=task)
+                axis.set_xticks(sorted({_learning_rate(record) for record in found}))
+                axis.xaxis.set_major_formatter("{x:g}")
+                axis.xaxis.set_minor_locator(NullLocator())
             row[0].set_ylabel(label)
         _legend(figure, axes)
     return figure
@@ -118,8 +137,8 @@ def cost(groups: Groups, parameter: str) -> Figure:
     """
     values = sorted({str(record.parameters[parameter]) for found in groups.values() for record in found})
     with plt.style.context(_STYLE):
-        figure, axes = _grid(groups, values)
-        for row, (heading, found) in zip(axes, groups.items(), strict=True):
+        figure, axes = _grid(list(groups), values)
+        for row, found in zip(axes, groups.values(), strict=True):
             methods = methods_of(found)
             for axis, value in zip(row, values, strict=True):
                 for i, method in enumerate(methods):
@@ -134,7 +153,7 @@ def cost(groups: Groups, parameter: str) -> Figure:
                         color=_COLOURS[i % len(_COLOURS)], markersize=4, linewidth=1,
                     )  # fmt: skip
                 axis.axvline(1, color="0.5", linewidth=1, zorder=0)
-                axis.set(xlabel="time / time of equal weighting", title=f"{heading}\n{parameter} = {value}")
+                axis.set(xlabel="time / time of equal weighting", title=f"{parameter} = {value}")
                 axis.set_yticks(range(len(methods)), methods)
                 axis.invert_yaxis()
                 axis.set_xlim(left=0)
@@ -144,6 +163,18 @@ def cost(groups: Groups, parameter: str) -> Figure:
 def methods_of(found: Iterable[Record]) -> list[str]:
     """Return the methods of records, in their order, which colours and marks follow."""
     return list(dict.fromkeys(record.method for record in found))
+
+
+def tasks_of(record: Record) -> list[JsonValue]:
+    """Return the tasks of a record."""
+    tasks = record.parameters["tasks"]
+    assert isinstance(tasks, list)
+    return tasks
+
+
+def _order(groups: Groups) -> list[str]:
+    """The methods of all groups: a method's place in it gives its colour and marks in every panel."""
+    return methods_of(record for found in groups.values() for record in found)
 
 
 def _learning_rate(record: Record) -> float:
@@ -171,42 +202,75 @@ def _sum(curves: Sequence[Curve]) -> Curve:
     return [None if None in values else sum(statistics.finite(values)) for values in zip(*curves, strict=False)]
 
 
+Point = tuple[float, float, float]
+"""Lower end of the band, line, upper end of the band."""
+
+
+def _mean(values: Iterable[float | None]) -> Point:
+    mean, half = statistics.interval(values)
+    return mean - half, mean, mean + half
+
+
+def _geometric(values: Iterable[float | None]) -> Point:
+    low, middle, high = np.exp(_mean(math.log(value) for value in statistics.finite(values)))
+    return low, middle, high
+
+
+def _median(values: Iterable[float | None]) -> Point:
+    good = statistics.finite(values)
+    low, middle, high = np.quantile(good, (0.25, 0.5, 0.75)) if good else (math.nan, math.nan, math.nan)
+    return low, middle, high
+
+
 def _panels(
-    curves: Mapping[str, Mapping[str, Mapping[str, Mapping[int, Curve]]]], panels: Sequence[str], label: str
-) -> Figure:
-    order = list(dict.fromkeys(method for by_method in curves.values() for method in by_method))
+    curves: Mapping[str, Mapping[str, Mapping[str, Mapping[int, Curve]]]],
+    panels: Sequence[str],
+    label: str,
+    summary: Callable[[Iterable[float | None]], Point],
+    order: Sequence[str],
+) -> tuple[Figure, np.ndarray]:
     with plt.style.context(_STYLE):
-        figure, axes = _grid(curves, panels)
-        for row, (heading, by_method) in zip(axes, curves.items(), strict=True):
+        figure, axes = _grid(list(curves), panels)
+        for row, by_method in zip(axes, curves.values(), strict=True):
             for axis, panel in zip(row, panels, strict=True):
                 for method, by_panel in by_method.items():
-                    each = list(by_panel[panel].values())
-                    points = [statistics.interval(values) for values in zip(*each, strict=False)]
+                    points = [summary(values) for values in zip(*by_panel[panel].values(), strict=False)]
                     _line(axis, order.index(method), method, list(range(1, len(points) + 1)), points)
-                axis.set(xlabel="epoch", title=f"{heading}\n{panel}")
+                axis.set(xlabel="epoch", title=panel)
                 axis.xaxis.get_major_locator().set_params(integer=True)
             row[0].set_ylabel(label)
         _legend(figure, axes)
-    return figure
-
-
-def _grid(rows: Iterable[str], columns: Sequence[str]) -> tuple[Figure, np.ndarray]:
-    rows = list(rows)
-    size = (3.1 * len(columns), 2.7 * len(rows))
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, layout="constrained")
     return figure, axes
 
 
-def _line(
-    axis: Axes, i: int, label: str, x: Sequence[float], points: Sequence[tuple[float, float]], marker: str = ""
-) -> None:
+def _grid(rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of panels under each heading."""
+    size = (9, 3 * len(rows))
+    figure = plt.figure(figsize=size, layout="constrained")
+    axes = []
+    for part, heading in zip(figure.subfigures(len(rows), 1, squeeze=False).flat, rows, strict=True):
+        part.suptitle(heading, x=0.01, ha="left", fontsize="medium", fontweight="bold")
+        axes.append(part.subplots(1, len(columns), squeeze=False)[0])
+    return figure, np.array(axes)
+
+
+def _line(axis: Axes, i: int, label: str, x: Sequence[float], points: Sequence[Point], marker: str = "") -> None:
     if not points:
         return
-    mean, half = np.array(points).T
+    low, middle, high = np.array(points).T
     colour = _COLOURS[i % len(_COLOURS)]
-    axis.plot(x, mean, color=colour, linestyle=_LINES[i % len(_LINES)], marker=marker, markersize=4, label=label)
-    if not all(map(math.isnan, half)):
-        axis.fill_between(x, mean - half, mean + half, color=colour, alpha=0.12, linewidth=0)
+    axis.plot(x, middle, color=colour, linestyle=_LINES[i % len(_LINES)], marker=marker, markersize=4, label=label)
+    axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def _crop(axis: Axes) -> None:
+    """Leave out what is far above most lines, and name the methods that are then out of sight."""
+    lines = {str(line.get_label()): np.asarray(line.get_ydata(), dtype=float) for line in axis.lines}
+    top = 1.5 * float(np.median([np.nanmax(y) for y in lines.values()]))
+    axis.set_ylim(0.9 * min(np.nanmin(y) for y in lines.values()), top)
+    if hidden := [name for name, y in lines.items() if np.nanmin(y) > top]:
+        text = f"above: {', '.join(hidden)}"
+        axis.annotate(text, (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", fontsize="small")
 
 
 def _legend(figure: Figure, axes: np.ndarray) -> None:

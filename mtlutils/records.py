@@ -120,9 +120,10 @@ def write(record: Record, folder: Path) -> Path:
         RecordError: the file cannot be written, for example because the disk is full.
     """
     path = path_for(folder, record.experiment, record.method, record.seed, record.parameters)
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
-    # One line a curve: a record stays small and its diff readable.
-    text = re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text)
+    # By way of pydantic's own JSON, which alone knows of `ser_json_inf_nan`.
+    text = json.dumps(json.loads(record.model_dump_json()), indent=1, sort_keys=True, allow_nan=False)
+    # One line a curve: a record stays small and its diff readable. No string holds a line break as such.
+    text = re.sub(r"\[\n\s+([^\[\]{}\"]*?)\n\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text)
     try:
         with folders.replacing(path) as temporary:
             temporary.write_text(text + "\n")
@@ -171,7 +172,7 @@ def read_all(folder: Path, experiment: str | None = None) -> tuple[list[Record],
 
 
 def schema() -> str:
-    """The JSON schema of a record, as it is committed beside the records."""
+    """The JSON schema of a record, as it is committed in ``record.schema.json``."""
     return json.dumps(Record.model_json_schema(mode="serialization"), indent=1, sort_keys=True) + "\n"
 
 

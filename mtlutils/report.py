@@ -1,15 +1,14 @@
-"""Records, papers and verdicts -> tables in notebooks, and the parts of the book's pages that are made from records."""
+"""Records, papers and verdicts -> the tables in notebooks."""
 
 import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils import claims, folders, papers, reproduction, statistics
+from mtlutils import claims, figures, reproduction, statistics
 from mtlutils.papers import Paper, Table
 from mtlutils.records import Record
 from mtlutils.reproduction import Key, Measured
@@ -27,12 +26,14 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     table = paper.table(table_id)
     best = reproduction.reproduced(table)
     sources = {"published": None, "reproduced": best}
-    notes = [_reproduced_from(best)] if best.cells else [_how_to_fill(table)]
+    notes = [_reproduced_from(table, best)]
+    settings = {"reproduced": best.all_records()}
     if {record.key for record in this_run.all_records()} <= {record.key for record in best.all_records()}:
         notes.append("This run loaded the records that the column “reproduced” shows.")
     else:
         sources["this run"] = this_run
-        notes.append(_provenance(f"This run (profile {profile})", this_run.all_records()))
+        notes.append(provenance(f"This run (profile {profile})", this_run.all_records()))
+        settings["this run"] = this_run.all_records()
     notes += [f"Left out: {problem}" for problem in best.problems]
 
     extra = [row for row in dict.fromkeys(key[0] for key in [*best.cells, *this_run.cells]) if row not in _rows(table)]
@@ -45,22 +46,24 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
             marks[column.label, source] = [
                 "best" if order[:1] == [row] else "second-best" if order[1:2] == [row] else "" for row in values
             ]
-    labels = [*_rows(table).values(), *(f"{row} (not in the paper)" for row in extra)]
-    standin = any(record.data.kind == "stand-in" for record in this_run.all_records()) and "this run" in sources
-    caption = (
-        f"{table.label} of {_cite(paper)}. {table.caption} Unit: {table.unit}. Measured: mean over seeds "
-        "± half the 95 % interval of the mean. Bold: best; italic and underlined: second best, each among the paper's "
-        "rows."
-        + (" “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin)
+    labels = [*_rows(table).values(), *(f"{row} *" for row in extra)]
+    caption = f"{table.label} of {_cite(paper)}. {table.caption}"
+    standin = "this run" in sources and any(record.data.kind == "stand-in" for record in this_run.all_records())
+    legend = (
+        f"Unit: {table.unit}. Measured: mean over seeds ± half the 95 % interval of the mean. Bold: best; italic and "
+        "underlined: second best, each among the paper's rows."
+        + " * is not in the paper's table." * bool(extra)
+        + " “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin
     )
-    return box(pd.DataFrame(text, index=labels), caption, notes, pd.DataFrame(marks, index=labels), table_id)
+    frame, classes = pd.DataFrame(text, index=labels), pd.DataFrame(marks, index=labels)
+    return box(frame, (caption, legend), notes, _settings(settings), classes, table_id)
 
 
 def verdicts(paper: Paper, table_id: str) -> HTML:
     """Show what the committed records say about each of the paper's claims on a table."""
     table = paper.table(table_id)
     best = reproduction.reproduced(table)
-    found = claims.evaluate(paper, table_id, _published_cells(table, best))
+    found = claims.evaluate(paper, table_id, best.published(table))
     rows = [
         {
             "claim": html.escape(verdict.statement),
@@ -70,12 +73,13 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
         }
         for verdict in found
     ]
-    caption = (
-        f"Claims of {_cite(paper)} on {table.label}. Paired over seeds, exact sign-flip permutation test, Holm's "
-        "correction over the table, at a level of 5 %; intervals cover all comparisons of the table together."
+    caption = f"Claims of {_cite(paper)} on {table.label}."
+    legend = (
+        "Paired over seeds; exact sign-flip permutation test with Holm's correction over the table, level 5 %; "
+        "the intervals cover all comparisons of the table together."
     )
-    notes = [_reproduced_from(best)] if best.cells else [_how_to_fill(table)]
-    return box(pd.DataFrame(rows).set_index("claim"), caption, notes, uuid=f"{table_id}-claims")
+    frame = pd.DataFrame(rows)
+    return box(frame, (caption, legend), [_reproduced_from(table, best)], uuid=f"{table_id}-claims", index=False)
 
 
 def costs(groups: Mapping[str, Sequence[Record]]) -> HTML:
@@ -87,13 +91,39 @@ def costs(groups: Mapping[str, Sequence[Record]]) -> HTML:
     return HTML("".join(_costs(heading, found) for heading, found in groups.items()))
 
 
+def cost_shares(groups: Mapping[str, Sequence[Record]], experiment: str) -> HTML:
+    """Show the time of a weighting call relative to a training step with equal weights, where both are known.
+
+    Args:
+        groups: Heading -> records of ``weighting_cost``; a column each, of those with the tasks of the experiment.
+        experiment: Name of the experiment whose committed records give the time of a step.
+    """
+    parameters = reproduction.profile_parameters("cpu", experiment)
+    found = reproduction.committed(experiment, parameters) if parameters else []
+    steps = [record for record in found if record.method == "equal"]
+    if not steps:
+        return HTML("<p>There are no committed records of training steps to compare with.</p>")
+    seconds, _ = statistics.interval(record.timing.seconds_per_step for record in steps)
+    n_tasks = len(figures.tasks_of(steps[0]))
+    columns: dict[str, dict[str, str]] = {}
+    for heading, calls in groups.items():
+        for method in figures.methods_of(calls):
+            each = [r.metrics for r in calls if r.method == method and r.parameters["n_tasks"] == n_tasks]
+            call, _ = statistics.interval(metrics["seconds/median"] for metrics in each)
+            columns.setdefault(heading, {})[method] = f"{call / seconds:.1%}" if each else "–"
+    caption = "Time of a weighting call as a share of a training step of the network on AG News."
+    legend = f"Both are means over seeds. A step with equal weights takes {seconds * 1e3:.2f} ms."
+    notes = [*(provenance(*group) for group in groups.items()), provenance("Steps", steps)]
+    return box(pd.DataFrame(columns), (caption, legend), notes, uuid="shares")
+
+
 def sources(groups: Mapping[str, Sequence[Record]]) -> str:
     """Return, for each group of records in a figure, where its numbers come from."""
-    return " ".join(_provenance(heading, list(found)) for heading, found in groups.items())
+    return " ".join(provenance(heading, list(found)) for heading, found in groups.items())
 
 
 def _costs(heading: str, found: Sequence[Record]) -> str:
-    methods = list(dict.fromkeys(record.method for record in found))
+    methods = figures.methods_of(found)
     columns: dict[tuple[str, str], list[str]] = {}
     for n_tasks in sorted({int(str(record.parameters["n_tasks"])) for record in found}):
         each = {m: [r.metrics for r in found if r.method == m and r.parameters["n_tasks"] == n_tasks] for m in methods}
@@ -101,87 +131,74 @@ def _costs(heading: str, found: Sequence[Record]) -> str:
             columns[f"{n_tasks} tasks", name] = [
                 number(*statistics.interval(metrics[metric] for metrics in each[method]), unit) for method in methods
             ]
-    caption = (
-        f"{heading}: time of one weighting call, losses in and total out. Each measurement is the median of its "
-        "rounds, and each ratio that of the same rounds; shown: mean over measurements ± half the 95 % interval of the "
-        "mean."
+    caption = f"{heading}: time of one weighting call, losses in and total out."
+    legend = (
+        "A measurement is the median of its rounds, and its ratio that of the same rounds. Shown: mean over "
+        "measurements ± half the 95 % interval of the mean."
     )
-    return box(pd.DataFrame(columns, index=methods), caption, [_provenance(heading, found)], uuid="costs").data
+    frame = pd.DataFrame(columns, index=methods)
+    return box(frame, (caption, legend), [provenance(heading, found)], _settings({heading: found}), uuid="costs").data
 
 
 def box(
-    frame: pd.DataFrame, caption: str, notes: Iterable[str], classes: pd.DataFrame | None = None, uuid: str = "table"
+    frame: pd.DataFrame,
+    caption: tuple[str, str],
+    notes: Iterable[str],
+    details: str = "",
+    classes: pd.DataFrame | None = None,
+    uuid: str = "table",
+    index: bool = True,
 ) -> HTML:
     """Show a table with its caption and, below it, lines on where its numbers come from.
 
     Args:
-        frame: The cells, as text.
-        caption: What the table shows.
+        frame: The cells, as HTML.
+        caption: What the table shows, and how to read it.
         notes: Lines of text.
+        details: HTML below the notes.
         classes: A style class a cell.
         uuid: Makes the table's element ids.
+        index: Whether the frame's index is a column of the table.
     """
-    styler = frame.style.set_caption(html.escape(caption, quote=False)).set_uuid(uuid)
+    title, legend = (html.escape(text, quote=False) for text in caption)
+    styler = frame.style.set_caption(f'{title} <span class="legend">{legend}</span>').set_uuid(uuid)
     if classes is not None:
         styler = styler.set_td_classes(classes)
+    if not index:
+        styler = styler.hide(axis="index")
     below = "".join(f'<p class="provenance">{html.escape(note, quote=False)}</p>' for note in notes)
-    return HTML(f'<div class="table-box" tabindex="0">{styler.to_html()}{below}</div>')
+    return HTML(f'<div class="table-box" tabindex="0">{styler.to_html()}{below}{details}</div>')
 
 
-def write_fragments(folder: Path) -> None:
-    """Write the parts of the book's pages that are made from papers and records, as MyST files, to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    loaded = [papers.load(name) for name in papers.names()]
-    (folder / "scoreboard.md").write_text(_scoreboard(loaded), encoding="utf-8")
-    for paper in loaded:
-        (folder / f"{paper.key}-protocol.md").write_text(_protocol(paper), encoding="utf-8")
+def provenance(label: str, found: Sequence[Record]) -> str:
+    """Return one line on where numbers come from: data, seeds, device, code and date.
 
+    Args:
+        label: What the line begins with.
+        found: The records behind the numbers.
+    """
+    if not found:
+        return f"{label}: no records."
 
-def _scoreboard(loaded: list[Paper]) -> str:
-    rows, records = [], []
-    for paper in loaded:
-        for table in paper.tables:
-            best = reproduction.reproduced(table)
-            records += best.all_records()
-            cells = _published_cells(table, best)
-            agree = sum(bool(statistics.predicts(c.values.values(), table.value(*key))) for key, c in cells.items())
-            found = [verdict.verdict for verdict in claims.evaluate(paper, table.id, cells)]
-            counts = ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(sorted(found)))
-            exists = (folders.project() / table.notebook).is_file()
-            label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
-            n_cells = len(table.rows) * len(table.columns)
-            rows.append(
-                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", f"{agree}", counts]
-            )
-    header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
-    note = _provenance("All of them", records) if records else "No records yet."
-    caption = (
-        "For each published table: how many of its cells were measured on real data, in how many of those the paper's "
-        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims."
-    )
-    return f"::::{{div}} table-box\n{_list_table(caption, header, rows)}\n:::{{div}} provenance\n{note}\n:::\n::::\n"
+    def several(values: Iterable[str]) -> str:
+        return " / ".join(sorted(set(values)))
 
-
-def _protocol(paper: Paper) -> str:
-    gaps = [[gap.topic, gap.paper, gap.chosen, gap.why] for gap in paper.gaps]
-    return _list_table(
-        "What the paper leaves open, and what was chosen here.", ["Topic", "Paper", "Here", "Why"], gaps, "reference"
-    )
-
-
-def _list_table(caption: str, header: list[str], rows: list[list[str]], css: str = "") -> str:
-    lines = [f"```{{list-table}} {caption}", ":header-rows: 1", *([f":class: {css}"] if css else []), ""]
-    for row in [header, *rows]:
-        lines += [f"{'* -' if i == 0 else '  -'} {' '.join(cell.split())}" for i, cell in enumerate(row)]
-    return "\n".join([*lines, "```", ""])
+    seeds = sorted({record.seed for record in found})
+    span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
+    commits = several((r.source.commit or "no commit")[:7] + ("+changes" if r.source.dirty else "") for r in found)
+    dates = sorted({record.started.date().isoformat() for record in found})
+    parts = [
+        several(record.data.description for record in found),
+        f"seeds {span}" if len(seeds) > 1 else f"seed {seeds[0]}",
+        several(_machine(record) for record in found),
+        f"commit {commits}",
+        dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
+    ]
+    return f"{label}: {' · '.join(part for part in parts if part)}."
 
 
 def _rows(table: Table) -> dict[str, str]:
     return {row.id: row.label for row in table.rows}
-
-
-def _published_cells(table: Table, found: Measured) -> dict[Key, claims.Cell]:
-    return {key: cell for key, cell in found.cells.items() if key[0] in _rows(table)}
 
 
 def _cell(table: Table, key: Key, source: Measured | None) -> str:
@@ -228,42 +245,24 @@ def _cite(paper: Paper) -> str:
     return f"{names} {paper.year}"
 
 
-def _reproduced_from(found: Measured) -> str:
+def _reproduced_from(table: Table, found: Measured) -> str:
+    if not found.cells:
+        return f"Not reproduced yet: `make book PROFILE=cpu` trains what {table.notebook} needs, given the data set."
     profiles = ", ".join(sorted({cell.profile for cell in found.cells.values()}))
-    return _provenance(f"Reproduced (profile {profiles})", found.all_records())
+    return provenance(f"Reproduced (profile {profiles})", found.all_records())
 
 
-def _how_to_fill(table: Table) -> str:
-    return f"Not reproduced yet: `make book PROFILE=cpu` trains what {table.notebook} needs, given the data set."
+def _machine(record: Record) -> str:
+    on = record.environment
+    return f"{on.device}, {on.threads} thread{'s' * (on.threads > 1)}, torch {on.versions['torch']}"
 
 
-def _provenance(label: str, found: Sequence[Record]) -> str:
-    if not found:
-        return f"{label}: no records."
-
-    def several(values: Iterable[str]) -> str:
-        return " / ".join(sorted(set(values)))
-
-    seeds = sorted({record.seed for record in found})
-    span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
-    commits = several((r.source.commit or "no commit")[:7] + ("+changes" if r.source.dirty else "") for r in found)
-    dates = sorted({record.started.date().isoformat() for record in found})
-    parts = [
-        several(record.data.description for record in found),
-        _settings([record.parameters for record in found]),
-        f"seeds {span}" if len(seeds) > 1 else f"seed {seeds[0]}",
-        several(
-            f"{r.environment.device}, {r.environment.threads} thread(s), torch {r.environment.versions['torch']}"
-            for r in found
-        ),
-        f"commit {commits}",
-        dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
-    ]
-    return f"{label}: {' · '.join(part for part in parts if part)}."
-
-
-def _settings(parameters: list[Mapping[str, object]]) -> str:
-    """The settings that all of the records have alike."""
-    first = parameters[0]
-    alike = [name for name in first if all(name in each and each[name] == first[name] for each in parameters)]
-    return ", ".join(f"{name} {json.dumps(first[name])}" for name in alike if name not in {"tasks", "data"})
+def _settings(groups: Mapping[str, Sequence[Record]]) -> str:
+    """The settings that all records of a group have alike, folded away."""
+    lines = []
+    for heading, found in groups.items():
+        each = [record.parameters for record in found]
+        alike = [name for name in each[0] if all(one.get(name, ...) == each[0][name] for one in each)] if each else []
+        values = ", ".join(f"{name} {json.dumps(each[0][name])}" for name in alike if name not in {"tasks", "data"})
+        lines += [f"<p>{html.escape(f'{heading}: {values}', quote=False)}</p>"] if values else []
+    return f'<details class="provenance"><summary>Settings</summary>{"".join(lines)}</details>'

@@ -34,6 +34,11 @@ class Measured:
     records: dict[Key, list[Record]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    def published(self, table: Table) -> dict[Key, Cell]:
+        """Return the cells that the published table has too."""
+        rows = {row.id for row in table.rows}
+        return {key: cell for key, cell in self.cells.items() if key[0] in rows}
+
     def all_records(self) -> list[Record]:
         """Return every record once."""
         return list({record.key: record for each in self.records.values() for record in each}.values())

@@ -113,7 +113,7 @@ def train(
     order = torch.Generator().manual_seed(seed)
     state = _Progress()
     if checkpoint is not None:
-        state = _resume(checkpoint, model, balancer, optimizer, scheduler, order) or state
+        state = _resume(checkpoint, device, model, balancer, optimizer, scheduler, order) or state
 
     def task_losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
         return torch.stack([losses[task](outputs[task].float(), targets[task]) for task in tasks])
@@ -261,20 +261,21 @@ def _save(path: Path, state: _Progress, *parts: Any) -> None:
         ) from error
 
 
-def _resume(path: Path, *parts: Any) -> _Progress | None:
+def _resume(path: Path, device: torch.device, *parts: Any) -> _Progress | None:
     if not path.exists():
         return None
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location=device, weights_only=True)
+        state, states = _Progress(**stored["progress"]), stored["states"]
     except Exception as error:  # whatever a cut file raises: training from the start is right, only longer
         print(f"{path}: not a readable checkpoint ({type(error).__name__}); training starts again", file=sys.stderr)
         return None
-    for part, part_state in zip(parts, stored["states"], strict=True):
+    for part, part_state in zip(parts, states, strict=True):
         if isinstance(part, torch.Generator):
-            part.set_state(part_state)
+            part.set_state(part_state.cpu())  # random states lie on the CPU, a GPU's too
         else:
             part.load_state_dict(part_state)
-    torch.set_rng_state(stored["rng"])
+    torch.set_rng_state(stored["rng"].cpu())
     if torch.cuda.is_available() and "cuda_rng" in stored:
-        torch.cuda.set_rng_state(stored["cuda_rng"])
-    return _Progress(**stored["progress"])
+        torch.cuda.set_rng_state(stored["cuda_rng"].cpu())
+    return state

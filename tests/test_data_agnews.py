@@ -353,7 +353,9 @@ def test_other_rows_or_files_are_not_taken_from_the_cache(small_files, count):
 
 def corruptions(content):
     yield from (b"", b"not a zip file", content[:-1], content[: len(content) // 2], content[:40])
-    for position in np.random.default_rng(0).integers(0, len(content), 60):
+    rng = np.random.default_rng(0)
+    anywhere, directory = rng.integers(0, len(content), 30), rng.integers(len(content) - 450, len(content), 120)
+    for position in [*anywhere, *directory]:
         yield content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :]
 
 

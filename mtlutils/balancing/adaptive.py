@@ -26,9 +26,8 @@ class Adaptive(Balancer):
             are then constants whatever ``detach`` says, so ``detach=False`` is refused.
     """
 
-    last_losses: Tensor
+    epoch_weights: Tensor
     loss_sum: Tensor
-    n_steps: Tensor
 
     def __init__(self, n_tasks: int, detach: bool = True, every: Literal["step", "epoch"] = "step") -> None:
         super().__init__(n_tasks)
@@ -38,23 +37,22 @@ class Adaptive(Balancer):
             raise ValueError("weights taken each epoch are constants; detach=False needs every='step'")
         self.detach = detach
         self.every = every
-        self.register_buffer("last_losses", torch.ones(n_tasks))
+        self.register_buffer("epoch_weights", torch.ones(n_tasks))
         self.register_buffer("loss_sum", torch.zeros(n_tasks))
-        self.register_buffer("n_steps", torch.zeros(()))
 
     def weigh(self, losses: Tensor) -> Tensor:
         """Return the weights (T,), which sum to T."""
         if self.every == "epoch":
             self.loss_sum += losses.detach()
-            self.n_steps += 1
-            source = self.last_losses
-        else:
-            source = losses.detach() if self.detach else losses
-        return self.n_tasks * source / source.sum()
+            return self.epoch_weights
+        return self._proportional(losses.detach() if self.detach else losses)
 
     def end_epoch(self) -> None:
-        """Take the mean losses of the epoch that has ended as the source of the next epoch's weights."""
+        """Take the next epoch's weights from the losses of the epoch that has ended."""
         if self.every == "epoch":
-            self.last_losses = self.loss_sum / self.n_steps
+            # Their sum is in the proportions of their mean.
+            self.epoch_weights = self._proportional(self.loss_sum)
             self.loss_sum = torch.zeros_like(self.loss_sum)
-            self.n_steps = torch.zeros_like(self.n_steps)
+
+    def _proportional(self, losses: Tensor) -> Tensor:
+        return self.n_tasks * losses / losses.sum()

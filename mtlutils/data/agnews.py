@@ -32,6 +32,10 @@ GROUPINGS = {"contiguous": (0, 0, 1, 1), "alternating": (0, 1, 0, 1), "outer": (
 """The three ways to make two groups of two classes out of four: class -> group."""
 
 Grouping = Literal["contiguous", "alternating", "outer"]
+_ARRAYS = (
+    "vocabulary",
+    *(f"{split}_{part}" for split in ("train", "test") for part in ("tokens", "lengths", "labels")),
+)
 Rows = tuple[np.ndarray, list[str]]
 
 
@@ -236,8 +240,9 @@ def _cached(source: Path, checksums: dict[str, str], train_rows: int | None) -> 
     path = folders.cache() / "tokenized" / f"agnews-{key}.npz"
     try:
         with np.load(path) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there yet, or broken: made again
+            return {name: stored[name] for name in _ARRAYS}
+    # Not there yet, or broken in any of the ways that zip files are: made again.
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile):
         train = _choose(read_csv(source / "train.csv"), train_rows, str(source / "train.csv"))
         arrays = _tokenize(train, read_csv(source / "test.csv"))
     try:

@@ -1,0 +1,55 @@
+"""Papers and records -> the parts of the book's pages that are made from them, as MyST files."""
+
+from pathlib import Path
+
+from mtlutils import claims, folders, papers, reproduction, statistics
+from mtlutils.papers import Paper
+from mtlutils.report import provenance
+
+
+def write(folder: Path) -> None:
+    """Write the parts of the book's pages that are made from papers and records, as MyST files, to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = [papers.load(name) for name in papers.names()]
+    (folder / "scoreboard.md").write_text(_scoreboard(loaded), encoding="utf-8")
+    for paper in loaded:
+        (folder / f"{paper.key}-protocol.md").write_text(_protocol(paper), encoding="utf-8")
+
+
+def _scoreboard(loaded: list[Paper]) -> str:
+    rows, records = [], []
+    for paper in loaded:
+        for table in paper.tables:
+            best = reproduction.reproduced(table)
+            records += best.all_records()
+            cells = best.published(table)
+            agree = sum(bool(statistics.predicts(c.values.values(), table.value(*key))) for key, c in cells.items())
+            found = [verdict.verdict for verdict in claims.evaluate(paper, table.id, cells)]
+            counts = ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(sorted(found)))
+            exists = (folders.project() / table.notebook).is_file()
+            label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
+            n_cells = len(table.rows) * len(table.columns)
+            rows.append(
+                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", f"{agree}", counts]
+            )
+    header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
+    note = provenance("All of them", records) if records else "No records yet."
+    caption = (
+        "For each published table: how many of its cells were measured on real data, in how many of those the paper's "
+        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims."
+    )
+    return f"::::{{div}} table-box\n{_list_table(caption, header, rows)}\n:::{{div}} provenance\n{note}\n:::\n::::\n"
+
+
+def _protocol(paper: Paper) -> str:
+    gaps = [[gap.topic, gap.paper, gap.chosen, gap.why] for gap in paper.gaps]
+    return _list_table(
+        "What the paper leaves open, and what was chosen here.", ["Topic", "Paper", "Here", "Why"], gaps, "reference"
+    )
+
+
+def _list_table(caption: str, header: list[str], rows: list[list[str]], css: str = "") -> str:
+    lines = [f"```{{list-table}} {caption}", ":header-rows: 1", *([f":class: {css}"] if css else []), ""]
+    for row in [header, *rows]:
+        lines += [f"{'* -' if i == 0 else '  -'} {' '.join(cell.split())}" for i, cell in enumerate(row)]
+    return "\n".join([*lines, "```", ""])

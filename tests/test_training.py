@@ -1,0 +1,481 @@
+"""The loop: what it measures, how it ends, and that an interrupted training ends as an uninterrupted one."""
+
+import dataclasses
+import errno
+import math
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mtlutils import balancing, metrics, training
+from mtlutils.errors import InputError
+from mtlutils.models import MultiTaskModel
+
+METHODS = [
+    *balancing.names(),
+    "adaptive(detach=false)",
+    "adaptive(every=epoch)",
+    "uncertainty(kinds=[classification, regression])",
+]
+TASKS = {"easy": 2, "hard": 3}
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+class Points:
+    """Points of a plane; the tasks are which half of it, and which third, they lie in."""
+
+    def __init__(self, n, seed, device="cpu"):
+        points = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+        angle = torch.atan2(points[:, 1], points[:, 0]) / (2 * math.pi) + 0.5
+        self.points = points.to(device)
+        self.targets = {
+            "easy": (points[:, 0] > 0).long().to(device),
+            "hard": (3 * angle).long().clamp(max=2).to(device),
+        }
+
+    def __len__(self):
+        return len(self.points)
+
+    def batches(self, batch_size, generator=None):
+        n = len(self)
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        for rows in order.to(self.points.device).split(batch_size):
+            yield (self.points[rows],), {task: classes[rows] for task, classes in self.targets.items()}
+
+
+def splits(device="cpu", **replaced):
+    sizes = {"train": 70, "validation": 20, "test": 30}
+    return {name: Points(n, seed, device) for seed, (name, n) in enumerate(sizes.items())} | replaced
+
+
+def train(method="equal", seed=0, epochs=3, lr=0.3, momentum=0.0, device="cpu", keep=None, **options):
+    """Train on points; ``keep``, a dict, receives the model, the balancer and the optimiser."""
+    torch.manual_seed(seed)
+    heads = {task: nn.Linear(8, n) for task, n in TASKS.items()}
+    # Dropout draws from the global random state, which a resumed training must find again.
+    encoder = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.1), nn.Tanh())
+    model = MultiTaskModel(encoder, heads).to(device)
+    balancer = balancing.create(method, n_tasks=2).to(device)
+    optimizer = torch.optim.SGD([*model.parameters(), *balancer.parameters()], lr=lr, momentum=momentum)
+    if keep is not None:
+        keep.update(model=model, balancer=balancer, optimizer=optimizer)
+    standard = {
+        "losses": dict.fromkeys(TASKS, cross_entropy),
+        "metrics": {task: metrics.classification(n).to(device) for task, n in TASKS.items()},
+        "splits": splits(device),
+        "batch_size": 16,
+    }
+    return training.train(
+        model=model, balancer=balancer, optimizer=optimizer, epochs=epochs, seed=seed, **(standard | options)
+    )
+
+
+def outcome(result):
+    """All of a result but times and memory."""
+    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return values | {"timing": result.timing.steps}
+
+
+def weights_of(model):
+    return [parameter.detach().cpu() for parameter in model.parameters()]
+
+
+# What it measures
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_fall_on_an_easy_problem(method):
+    result = train(method, epochs=12)
+    assert (result.status, result.message, result.selected_epoch) == ("completed", "", 12)
+    for split in ("train", "validation", "test"):
+        for task in TASKS:
+            curve = result.curves[f"{split}/loss/{task}"]
+            assert len(curve) == 12
+            assert curve[-1] < curve[0]
+    assert result.metrics["test/accuracy/easy"] > 0.8
+
+
+def test_names_and_numbers_of_curves_and_metrics():
+    result = train(epochs=2)
+    measured = {
+        f"{split}/{what}/{t}" for split in ("validation", "test") for what in ("loss", "accuracy") for t in TASKS
+    }
+    assert set(result.metrics) == measured
+    assert set(result.curves) == measured | {f"train/{what}/{task}" for what in ("loss", "weight") for task in TASKS}
+    assert result.metrics == {name: result.curves[name][-1] for name in measured}
+    assert result.curves["train/weight/easy"] == [1, 1]
+    assert result.timing.steps == 2 * math.ceil(70 / 16)
+    assert 0 < result.timing.seconds_per_step * result.timing.steps < result.timing.total_seconds
+    assert result.timing.peak_memory_bytes > 1e6
+
+
+def test_losses_and_accuracies_are_those_of_all_rows_at_the_end():
+    kept = {}
+    result = train(epochs=2, keep=kept, splits=splits(test=Points(1500, seed=9)))  # more than one batch
+    test = Points(1500, seed=9)
+    model = kept["model"].eval()
+    outputs = model(test.points)
+    for task in TASKS:
+        loss = cross_entropy(outputs[task], test.targets[task]).item()
+        accuracy = (outputs[task].argmax(dim=1) == test.targets[task]).double().mean().item()
+        assert result.metrics[f"test/loss/{task}"] == pytest.approx(loss, rel=1e-5)
+        assert result.metrics[f"test/accuracy/{task}"] == pytest.approx(accuracy, rel=1e-6)
+
+
+def test_training_curves_are_means_over_steps():
+    # A learning rate of 0: the model stays, and steps differ by their rows alone.
+    kept = {}
+    result = train("adaptive", epochs=1, lr=0.0, keep=kept, batch_size=35, splits=splits(train=Points(70, 0)))
+    model, order = kept["model"].eval(), torch.randperm(70, generator=torch.Generator().manual_seed(0))
+    train_split, losses = Points(70, 0), []
+    for rows in order.split(35):
+        outputs = model(train_split.points[rows])
+        losses.append(torch.stack([cross_entropy(outputs[task], train_split.targets[task][rows]) for task in TASKS]))
+    weights = torch.stack([2 * loss / loss.sum() for loss in losses]).mean(dim=0)
+    # dropout moves the training losses a little
+    assert result.curves["train/loss/easy"][0] == pytest.approx(torch.stack(losses).mean(dim=0)[0].item(), rel=0.1)
+    assert result.curves["train/weight/easy"][0] == pytest.approx(weights[0].item(), rel=0.1)
+    assert result.curves["train/weight/easy"][0] + result.curves["train/weight/hard"][0] == pytest.approx(2)
+    assert result.curves["train/weight/hard"][0] > result.curves["train/weight/easy"][0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_outcome_to_the_bit(method):
+    models = [{}, {}]
+    first, second = (outcome(train(method, keep=kept)) for kept in models)
+    assert first == second
+    assert all(torch.equal(a, b) for a, b in zip(*(weights_of(kept["model"]) for kept in models), strict=True))
+
+
+def test_other_seed_other_outcome():
+    assert outcome(train(seed=0)) != outcome(train(seed=1))
+
+
+def test_seed_decides_the_order_of_the_rows():
+    orders = []
+    for seed in (0, 0, 1):
+        seen = []
+
+        class Watched(Points):
+            def batches(self, batch_size, generator=None, seen=seen):
+                for batch in super().batches(batch_size, generator):
+                    seen.append(batch[0][0])
+                    yield batch
+
+        train(seed=seed, epochs=2, splits=splits(train=Watched(70, 0)))
+        orders.append(torch.cat(seen))
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0][:70], orders[0][70:])
+
+
+def test_evaluation_leaves_training_alone():
+    kept, kept_other = {}, {}
+    train(keep=kept)
+    train(keep=kept_other, splits=splits(test=Points(2000, seed=7), validation=Points(999, seed=8)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights_of(kept["model"]), weights_of(kept_other["model"]), strict=True)
+    )
+
+
+def test_device_is_read_once_an_epoch(monkeypatch):
+    class Reads(TorchDispatchMode):
+        """Counts the numbers that are fetched one at a time."""
+
+        count = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            self.count += function is torch.ops.aten._local_scalar_dense.default
+            return function(*arguments, **(keywords or {}))
+
+    lists, tolist = Counter(), torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: lists.update(["read"]) or tolist(tensor))
+    with Reads() as reads:
+        torch.ones(()).item()
+        train("uncertainty", epochs=5)
+    assert reads.count == 1  # the one just above
+    assert lists["read"] == 5
+
+
+def test_half_precision():
+    full, half = train(epochs=8), train(epochs=8, precision="bf16")
+    assert half.status == "completed"
+    assert half.curves != full.curves
+    for name, value in full.metrics.items():
+        assert half.metrics[name] == pytest.approx(value, abs=0.1)
+
+
+# How it ends
+
+
+class Breaks(Points):
+    """Training points that turn into what is not a number from some epoch on, counted from 1."""
+
+    def __init__(self, epoch):
+        super().__init__(70, 0)
+        self.epoch = epoch
+
+    def batches(self, batch_size, generator=None):
+        self.epoch -= 1
+        for (points,), targets in super().batches(batch_size, generator):
+            yield (points * (math.nan if self.epoch <= 0 else 1),), targets
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_that_is_not_finite_ends_training_and_keeps_what_was_before(method, capsys):
+    whole = train(method, epochs=4)
+    result = train(method, epochs=4, splits=splits(train=Breaks(epoch=3)))
+    assert result.status == "diverged"
+    assert result.message == "epoch 3: train/loss/easy is not finite"
+    assert result.selected_epoch is None
+    assert set(result.metrics) == set(whole.metrics)
+    assert set(result.metrics.values()) == {None}
+    for name, curve in result.curves.items():
+        assert len(curve) == 3
+        assert curve[:2] == whole.curves[name][:2]
+        assert all(value is None or math.isfinite(value) for value in curve)
+    assert result.curves["train/loss/easy"][2] is None
+    assert "diverged at epoch 3" in capsys.readouterr().err
+
+
+def test_message_names_the_task_that_broke():
+    def broken(output, target):
+        return cross_entropy(output, target) * math.inf
+
+    # one step an epoch: with more, the first makes the model useless for every task
+    result = train(losses={"easy": cross_entropy, "hard": broken}, batch_size=70)
+    assert result.message == "epoch 1: train/loss/hard is not finite"
+
+
+def test_too_high_a_learning_rate_diverges():
+    result = train("adaptive(detach=false)", lr=1e30, epochs=20)
+    assert result.status == "diverged"
+
+
+def scripted(losses):
+    """A loss whose value in the n-th validation is the n-th of ``losses``, whatever the model does."""
+    position = iter(losses)
+    state = {"value": None}
+
+    class Validation(Points):
+        def batches(self, batch_size, generator=None):
+            state["value"] = next(position)
+            yield from super().batches(batch_size, generator)
+            state["value"] = None
+
+    def loss(output, target):
+        value = cross_entropy(output, target)
+        return value if state["value"] is None else value * 0 + state["value"]
+
+    return {"losses": dict.fromkeys(TASKS, loss), "splits": splits(validation=Validation(20, 1))}
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "best", "last"),
+    [
+        ([5, 4, 3, 3.5, 3.2, 9, 1], 2, 3, 5),  # 1 would come too late
+        ([5, 4, 3, 3.5, 2, 9, 8], 2, 5, 7),  # the first bad epoch is forgotten
+        ([1, 2, 2, 2, 2, 2, 2], 3, 1, 4),
+        ([1, 1, 1, 1, 1, 1, 1], 1, 1, 2),  # as good is not better
+        ([7, 6, 5, 4, 3, 2, 1], 1, 7, 7),
+        ([7, 6, 5, 4, 3, 2, 8], 9, 6, 7),
+    ],
+)
+def test_early_stopping_reports_the_best_validation_epoch(losses, patience, best, last):
+    result = train(epochs=7, patience=patience, **scripted(losses))
+    assert result.status == "completed"
+    assert result.selected_epoch == best
+    assert [len(curve) for curve in result.curves.values()] == [last] * len(result.curves)
+    assert result.metrics == {name: result.curves[name][best - 1] for name in result.metrics}
+    assert result.metrics["validation/loss/hard"] == losses[best - 1]
+    assert result.message == ("" if last == 7 and best + patience > 7 else f"stopped early after epoch {last}")
+
+
+def test_without_patience_the_last_epoch_counts():
+    result = train(epochs=3, **scripted([1, 2, 3]))
+    assert result.selected_epoch == 3
+    assert result.metrics["validation/loss/easy"] == 3
+
+
+def test_early_stopping_looks_at_the_sum_over_tasks():
+    one, other = scripted([1, 3, 1, 1]), scripted([5, 1, 5, 5])
+    validation = one["splits"]["validation"]
+
+    class Both(Points):
+        def batches(self, batch_size, generator=None):
+            for batch, _ in zip(
+                validation.batches(batch_size), other["splits"]["validation"].batches(batch_size), strict=True
+            ):
+                yield batch
+
+    losses = {"easy": one["losses"]["easy"], "hard": other["losses"]["hard"]}
+    result = train(epochs=4, patience=2, losses=losses, splits=splits(validation=Both(20, 1)))
+    assert result.selected_epoch == 2  # 4 is less than 6
+
+
+def learning_rates(momentum=0.0, **options):
+    """The learning rate (and momentum) of every step."""
+    kept, seen = {}, []
+
+    class Watched(Points):
+        def batches(self, batch_size, generator=None):
+            for batch in super().batches(batch_size, generator):
+                group = kept["optimizer"].param_groups[0]
+                seen.append((group["lr"], group["momentum"]))
+                yield batch
+
+    train(keep=kept, momentum=momentum, splits=splits(train=Watched(70, 0)), **options)
+    return [rate for rate, _ in seen], [momentum for _, momentum in seen]
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_0():
+    rates, momenta = learning_rates(schedule="one_cycle", epochs=4, lr=0.3)
+    assert len(rates) == 4 * 5
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.3)
+    assert rates[0] == pytest.approx(0.3 / 25)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert peak == pytest.approx(0.3 * 20, abs=1)
+    assert rates[-1] < 1e-4 * rates[0]
+    assert set(momenta) == {0}
+
+
+def test_one_cycle_cycles_momentum_where_there_is_momentum():
+    rates, momenta = learning_rates(schedule="one_cycle", epochs=4, momentum=0.9)
+    assert momenta.index(min(momenta)) == rates.index(max(rates))
+    assert min(momenta) == pytest.approx(0.85)
+
+
+def test_constant_schedule():
+    rates, _ = learning_rates(epochs=2, lr=0.3)
+    assert rates == [0.3] * 10
+
+
+# Interrupted and resumed
+
+
+class Interrupted(Points):
+    """Training points that stop in the middle of an epoch, counted from 1."""
+
+    def __init__(self, epoch, device="cpu"):
+        super().__init__(70, 0, device)
+        self.epoch = epoch
+
+    def batches(self, batch_size, generator=None):
+        self.epoch -= 1
+        for i, batch in enumerate(super().batches(batch_size, generator)):
+            if self.epoch == 0 and i == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+
+def interrupted_at(at, path, device="cpu", **options):
+    """Train with an interruption in each of the epochs ``at``, and once more to the end."""
+    for epoch, done in zip(at, [0, *(epoch - 1 for epoch in at)], strict=False):
+        with pytest.raises(KeyboardInterrupt):
+            # what was done before is not done again
+            train(
+                checkpoint=path,
+                device=device,
+                splits=splits(device, train=Interrupted(epoch - done, device)),
+                **options,
+            )
+    torch.rand(3)  # whatever happens in between
+    return train(checkpoint=path, device=device, **options)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3}], ids=["", "cycle"])
+def test_interrupted_training_ends_as_an_uninterrupted_one(method, options, device, tmp_path):
+    models = [{}, {}]
+    options = {"epochs": 5, **options}
+    expected = train(method, device=device, keep=models[0], **options)
+    path = tmp_path / "folder" / "checkpoint.pt"
+    result = interrupted_at([2, 4], path, device, method=method, keep=models[1], **options)
+    assert outcome(result) == outcome(expected)
+    assert all(torch.equal(a, b) for a, b in zip(*(weights_of(kept["model"]) for kept in models), strict=True))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_early_stopping_counts_across_an_interruption(tmp_path):
+    losses = [3, 2, 2.5, 2.6, 1, 1]
+    expected = train(epochs=6, patience=2, **scripted(losses))
+    assert expected.selected_epoch == 2
+    given = scripted(losses[:2])
+    given["splits"]["train"] = Interrupted(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=6, patience=2, checkpoint=tmp_path / "c.pt", **given)
+    result = train(epochs=6, patience=2, checkpoint=tmp_path / "c.pt", **scripted(losses[2:]))
+    assert outcome(result) == outcome(expected)
+
+
+def test_interrupted_before_an_epoch_ends_nothing_is_kept(tmp_path):
+    result = interrupted_at([1], tmp_path / "c.pt")
+    assert outcome(result) == outcome(train())
+
+
+def test_time_of_all_parts_counts(tmp_path):
+    result = interrupted_at([3], tmp_path / "c.pt")
+    stored = torch.load(tmp_path / "c.pt", weights_only=True)["progress"]
+    assert result.timing.total_seconds > stored["seconds"] > 0
+    assert result.timing.steps == 3 * 5
+
+
+def test_last_epoch_needs_no_checkpoint(tmp_path):
+    train(epochs=1, checkpoint=tmp_path / "c.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_broken_checkpoint_starts_again_with_a_note(tmp_path, capsys, content):
+    path = tmp_path / "c.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=path, splits=splits(train=Interrupted(3)))
+    path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    result = train(checkpoint=path)
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith(f"{path}: not a readable checkpoint")
+    assert outcome(result) == outcome(train())
+
+
+def test_foreign_checkpoint_starts_again_with_a_note(tmp_path, capsys):
+    path = tmp_path / "c.pt"
+    torch.save({"weights": torch.ones(3)}, path)
+    result = train(checkpoint=path)
+    assert f"{path}: not a readable checkpoint" in capsys.readouterr().err
+    assert outcome(result) == outcome(train())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("write failed")])
+def test_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, error):
+    path, save, calls = tmp_path / "c.pt", torch.save, []
+
+    def full(stored, file):
+        calls.append(1)
+        if len(calls) == 2:
+            file.write_bytes(b"half")
+            raise error
+        save(stored, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="cannot be written") as raised:
+        train(epochs=4, checkpoint=path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.load(path, weights_only=True)["progress"]["epoch"] == 1
+    # with room again, training goes on from there
+    assert outcome(train(epochs=4, checkpoint=path)) == outcome(train(epochs=4))
+    assert len(calls) == 2 + 2
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        train(checkpoint=tmp_path / "file" / "c.pt")
