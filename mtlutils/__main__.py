@@ -24,6 +24,10 @@ def _run(arguments: argparse.Namespace) -> None:
         parameters = json.loads(arguments.parameters)
     except json.JSONDecodeError as error:
         raise InputError(f"--parameters is not JSON: {error}") from error
+    if not isinstance(parameters, dict):
+        raise InputError(f"--parameters must be a JSON object, got {arguments.parameters}")
+    for name in sorted(parameters.keys() & {"methods", "seeds", "results", "device"}):
+        raise InputError(f"--parameters: {name!r} has an option of its own")
     experiment = experiments.load(arguments.experiment)
     done = experiment.runs(
         [arguments.method], [arguments.seed], results=arguments.results, device=arguments.device, **parameters
@@ -33,6 +37,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _records_check(arguments: argparse.Namespace) -> None:
+    if not arguments.folder.is_dir():
+        raise InputError(f"{arguments.folder}: no such folder")
     good, bad = records.read_all(arguments.folder)
     for error in bad:
         print(error, file=sys.stderr)
@@ -91,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's ends in one line and exit status 2."""
+    """Run the command line; a mistake of the user's ends in one line and exit status 1."""
     arguments = _parser().parse_args()
     try:
         arguments.function(arguments)

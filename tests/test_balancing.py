@@ -277,6 +277,7 @@ def test_option_given_twice():
         ("dwa()", "dwa", {}),
         (" dwa ( temperature = 1.5 ) ", "dwa", {"temperature": 1.5}),
         ("adaptive(every=epoch, detach=true)", "adaptive", {"every": "epoch", "detach": True}),
+        ("adaptive(every: epoch, detach: true)", "adaptive", {"every": "epoch", "detach": True}),
         ("m(a=1, b=null, c='true')", "m", {"a": 1, "b": None, "c": "true"}),
         (
             "uncertainty(kinds=[classification, regression])",

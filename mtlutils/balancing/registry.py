@@ -53,12 +53,14 @@ def names() -> list[str]:
 def parse(method: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name"`` or ``"name(option=value, ...)"``, values as in YAML, into a name and its options.
 
+    ``"name(option: value)"`` is the same: papermill does not know a notebook's parameter whose line has two equals signs.
+
     Raises:
         InputError: the text has another form.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", str(method))  # a parameter file may hold anything
     inside = (match[2] or "") if match else ""
-    flow, n_options = re.subn(r"(^|,)\s*([^\W\d]\w*)\s*=", r'\1 "\2": ', inside)
+    flow, n_options = re.subn(r"(^|,)\s*([^\W\d]\w*)\s*(?:=|:(?=\s))", r'\1 "\2": ', inside)
     try:
         options: dict[str, Any] | None = yaml.safe_load(f"{{{flow}}}")
     except yaml.YAMLError:

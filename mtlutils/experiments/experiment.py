@@ -99,7 +99,7 @@ class Experiment:
             InputError: an unknown method or parameter, or a value that is not allowed.
         """
         folder = Path(results) if results else records.scratch()
-        methods, seeds = _listed(methods), _listed(seeds)
+        methods, seeds = _items("methods", methods), _items("seeds", seeds)
         parameters = {name: _listed(value) for name, value in parameters.items()}
         fields = self.settings.model_fields
         lists = {
@@ -243,7 +243,19 @@ class Experiment:
 
 def _listed(value: Any) -> Any:
     """A list that stands in a text, as papermill's -p hands it over, read as YAML; anything else as it is."""
-    return yaml.safe_load(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
+    if not (isinstance(value, str) and value.lstrip().startswith("[")):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"{value!r} is not a list as YAML writes it") from error
+
+
+def _items(name: str, value: Any) -> list[Any]:
+    value = _listed(value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InputError(f"{name}: must be a list, got {value!r}")
+    return list(value)
 
 
 def names() -> list[str]:

@@ -1,0 +1,526 @@
+"""Experiments: parameters -> runs -> records, each made once."""
+
+import ast
+import dataclasses
+import json
+import math
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import torch
+import yaml
+from papermill import inspect_notebook
+from pydantic import Field
+
+from mtlutils import experiments, folders, records, reproduction
+from mtlutils.errors import InputError
+from mtlutils.experiments import Experiment, Settings
+from mtlutils.records import Data, Timing
+from mtlutils.training import Result
+
+ROOT = Path(__file__).parents[1]
+AGNEWS = experiments.load("adaptive_agnews")
+QUICK = {"epochs": 1, "train_rows": 200, "embedding_dim": 4, "hidden_dim": 4}
+
+
+class MadeUpSettings(Settings):
+    """Settings of every kind that an experiment may have."""
+
+    rate: Annotated[float, Field(gt=0)] = 1.0
+    epochs: Annotated[int, Field(ge=1)] = 2
+    tasks: tuple[Literal["a", "b"], ...] = Field(("a", "b"), min_length=1)
+
+
+@pytest.fixture
+def measured():
+    """The runs that were measured, in order."""
+    return []
+
+
+@pytest.fixture
+def made_up(measured):
+    """An experiment that measures nothing, and says what it was asked to."""
+
+    def measure(run, device):
+        measured.append((run.method, run.seed, run.parameters))
+        data = Data(name="made up", kind="real", description="made up", checksums={"train.csv": "md5:0"}, sizes={})
+        timing = Timing(total_seconds=1.0, seconds_per_step=None, steps=0, peak_memory_bytes=None)
+        return data, Result("completed", "", None, {}, {"seed": float(run.seed)}, timing)
+
+    return Experiment("made_up", MadeUpSettings, measure)
+
+
+def listed(runs):
+    return [(run.method, run.seed, run.settings.rate, run.settings.tasks) for run in runs]
+
+
+# Plans
+
+
+def test_every_method_with_every_seed(made_up):
+    both = ("a", "b")
+    assert listed(made_up.plan(["equal", "dwa"], [0, 3])) == [
+        ("equal", 0, 1.0, both),
+        ("equal", 3, 1.0, both),
+        ("dwa", 0, 1.0, both),
+        ("dwa", 3, 1.0, both),
+    ]
+
+
+def test_single_task_is_a_run_a_task(made_up):
+    assert listed(made_up.plan(["single_task", "equal"], [0])) == [
+        ("single_task", 0, 1.0, ("a",)),
+        ("single_task", 0, 1.0, ("b",)),
+        ("equal", 0, 1.0, ("a", "b")),
+    ]
+    assert listed(made_up.plan(["single_task"], [0], tasks=["b"])) == [("single_task", 0, 1.0, ("b",))]
+
+
+def test_list_stands_for_each_of_its_values(made_up):
+    runs = made_up.plan(["equal"], [0], rate=[1, 2], epochs=[3, 4])
+    assert [(run.settings.rate, run.settings.epochs) for run in runs] == [(1.0, 3), (1.0, 4), (2.0, 3), (2.0, 4)]
+    assert made_up.plan(["equal"], [0], rate=(1, 2)) == made_up.plan(["equal"], [0], rate=[1, 2])
+
+
+def test_tasks_are_one_value(made_up):
+    assert listed(made_up.plan(["equal"], [0], tasks=["b", "a"])) == [("equal", 0, 1.0, ("b", "a"))]
+
+
+def test_same_run_is_planned_once(made_up):
+    runs = made_up.plan(["equal", "adaptive(detach=true)", "adaptive( detach = yes )"], [0, 0], rate=[1, 1.0, 2])
+    assert len(runs) == 2 * 2
+    assert len({run.path for run in runs}) == 4
+
+
+def test_sweep_takes_methods_from_an_iterator(made_up):
+    assert made_up.plan(iter(["equal", "dwa"]), iter([0, 1]), rate=[1, 2]) == made_up.plan(
+        ["equal", "dwa"], [0, 1], rate=[1, 2]
+    )
+
+
+def test_lists_as_papermill_hands_them_over(made_up):
+    expected = made_up.plan(["equal", "adaptive(detach=false)"], [0, 1], rate=[1, 2], tasks=["a"])
+    given = made_up.plan('["equal", "adaptive(detach=false)"]', "[0, 1]", rate="[1, 2]", tasks='["a"]')
+    assert given == expected
+
+
+def test_notebook_runs_its_methods_and_its_sweep():
+    parameters = {"methods": ["equal", "dwa"], "seeds": [0, 1, 2], "learning_rate": 0.5, "epochs": 3, "profile": "mine"}
+    main = AGNEWS.plan(["equal", "dwa"], [0, 1, 2], learning_rate=0.5, epochs=3)
+    assert AGNEWS.plan_notebook(parameters) == main
+    sweep = AGNEWS.plan(["equal", "dwa"], [0, 5], learning_rate=[0.1, 0.5], epochs=3)
+    with_sweep = parameters | {"learning_rates": [0.1, 0.5], "sweep_seeds": [0, 5]}
+    runs = AGNEWS.plan_notebook(with_sweep)
+    assert set(runs) == {*main, *sweep}
+    assert len(runs) == 6 + 8 - 2  # seed 0 at 0.5 is in both
+
+
+def test_path_is_in_the_results_folder_or_a_scratch_folder(made_up, tmp_path):
+    (run,) = made_up.plan(["equal"], [0], results=tmp_path)
+    assert run.path == records.path_for(tmp_path, "made_up", "equal", 0, run.parameters)
+    (run,) = made_up.plan(["equal"], [0])
+    assert run.path.is_relative_to(records.scratch())
+
+
+def test_checkpoint_is_in_the_cache_and_other_codes_or_runs_is_another(made_up, folders_of_the_test, monkeypatch):
+    first, second = made_up.plan(["equal"], [0, 1])
+    assert first.checkpoint.is_relative_to(folders_of_the_test)
+    before = first.checkpoint
+    assert before != second.checkpoint
+    monkeypatch.setattr(records, "source_digest", lambda: "0" * 12)
+    assert first.checkpoint != before
+
+
+def test_command_of_a_run_makes_that_run(monkeypatch, tmp_path):
+    from mtlutils import __main__ as command_line
+
+    runs = AGNEWS.plan(["single_task", "adaptive(detach=false)"], [3], results=tmp_path, learning_rate=0.25)
+    asked = []
+
+    def stand_in_for_runs(self, *arguments, device, **parameters):
+        asked.extend(self.plan(*arguments, **parameters))
+        return []
+
+    monkeypatch.setattr(Experiment, "runs", stand_in_for_runs)
+    for run in runs:
+        monkeypatch.setattr(sys, "argv", ["mtlutils", *run.command])
+        command_line.main()
+    assert len(runs) == 3
+    assert asked == runs
+
+
+# What a user can get wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"methods": ["nonesuch"]}, "unknown method 'nonesuch'; there are: adaptive, dwa, equal.*single_task"),
+        ({"methods": ["dwa(temperature=-1)"]}, "temperature"),
+        ({"methods": ["single_task(x=1)"]}, "unknown method 'single_task\\(x=1\\)'"),
+        ({"methods": [""]}, "'' is not a method"),
+        ({"methods": [None]}, "None"),
+        ({"methods": [1]}, "unknown method 1"),
+        ({"methods": [{"dwa": 1}]}, "is not a method"),
+        ({"methods": "equal"}, "methods: must be a list, got 'equal'"),
+        ({"methods": "[equal"}, r"\[equal"),
+        ({"methods": None}, "methods: must be a list, got None"),
+        ({"seeds": [-1]}, "seeds: must be whole numbers from 0, got -1"),
+        ({"seeds": [0, 1.5]}, "seeds: must be whole numbers from 0, got 1.5"),
+        ({"seeds": ["0"]}, "seeds: must be whole numbers from 0, got '0'"),
+        ({"seeds": [True]}, "seeds: must be whole numbers from 0, got True"),
+        ({"seeds": 3}, "seeds: must be a list, got 3"),
+        ({"epochs": -1}, "epochs: .*greater than or equal to 1, got -1"),
+        ({"epochs": [5, 0]}, "epochs: .*got 0"),
+        ({"epochs": "many"}, "epochs: .*integer.*got 'many'"),
+        ({"epochs": 1.5}, "epochs: .*got 1.5"),
+        ({"epochs": None}, "epochs: .*got None"),
+        ({"rate": 0}, "rate: .*greater than 0, got 0"),
+        ({"rate": math.nan}, "rate: .*got nan"),
+        ({"rate": math.inf}, "rate: .*got inf"),
+        ({"rate": [1, math.inf]}, "rate: .*got inf"),
+        ({"tasks": []}, "tasks: .*at least 1"),
+        ({"tasks": ["c"]}, "tasks.0: .*got 'c'"),
+        ({"tasks": "a"}, "tasks: .*tuple, got 'a'"),
+        ({"epoch": 3}, "unknown parameter 'epoch'; there are: rate, epochs, tasks"),
+    ],
+)
+def test_wrong_parameter_is_one_line(made_up, measured, given, message):
+    arguments = {"methods": ["equal"], "seeds": [0]} | given
+    with pytest.raises(InputError, match=message) as error:
+        made_up.runs(**arguments)
+    assert "\n" not in str(error.value)
+    assert not measured
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data": "fake"}, "data: .*'stand-in' or 'real', got 'fake'"),
+        ({"train_rows": 39}, "train_rows: .*40, got 39"),
+        ({"grouping": "odd"}, "grouping: .*got 'odd'"),
+        ({"schedule": "cosine"}, "schedule: .*got 'cosine'"),
+        ({"validation_fraction": 1}, "validation_fraction: .*less than 1, got 1"),
+        ({"batch_size": 0}, "batch_size: .*got 0"),
+        ({"tasks": ["3-class"]}, "tasks.0: .*got '3-class'"),
+        ({"train_rows": 5000}, "has 2,000 rows"),
+        ({"data": "real"}, "set MTLUTILS_DATA"),
+        ({"device": "abacus"}, "device 'abacus' is not available"),
+    ],
+)
+def test_wrong_parameter_of_agnews_is_one_line(given, message):
+    with pytest.raises(InputError, match=message) as error:
+        AGNEWS.runs(["equal"], [0], **given)
+    assert "\n" not in str(error.value)
+
+
+def test_single_task_needs_tasks():
+    with pytest.raises(InputError, match=r"unknown method 'single_task'; there are: (?!.*single_task)"):
+        experiments.load("weighting_cost").plan(["single_task"], [0])
+
+
+def test_wrong_option_is_told_before_anything_is_measured(made_up, measured):
+    with pytest.raises(InputError, match="hour"):
+        made_up.runs(["equal", "adaptive(every=hour)"], [0])
+    assert not measured
+
+
+def test_unknown_experiment():
+    with pytest.raises(InputError, match="unknown experiment 'nonesuch'; there are: adaptive_agnews, weighting_cost"):
+        experiments.load("nonesuch")
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment_has_its_own_name_and_a_notebook(name):
+    assert experiments.load(name).name == name
+    assert (ROOT / "notebooks" / f"{name}.ipynb").is_file()
+
+
+# Runs
+
+
+def test_runs_are_made_once(made_up, measured, tmp_path):
+    first = made_up.runs(["equal"], [0, 1], results=tmp_path)
+    assert measured == [("equal", seed, {"rate": 1.0, "epochs": 2, "tasks": ["a", "b"]}) for seed in (0, 1)]
+    more = made_up.runs(["dwa", "equal"], [1, 2], results=tmp_path)
+    assert [(method, seed) for method, seed, _ in measured[2:]] == [("dwa", 1), ("dwa", 2), ("equal", 2)]
+    # in the order asked for, whether loaded or made
+    assert [(record.method, record.seed) for record in more] == [("dwa", 1), ("dwa", 2), ("equal", 1), ("equal", 2)]
+    assert more[2] == first[1]
+    assert made_up.runs(["equal"], [1], results=tmp_path) == [first[1]]
+    assert len(measured) == 5
+
+
+def test_finished_runs_are_kept_when_a_later_one_is_interrupted(made_up, measured, tmp_path):
+    def measure(run, device):
+        if run.seed == 2 and len(measured) == 2:
+            raise KeyboardInterrupt
+        return made_up.measure(run, device)
+
+    interrupted = dataclasses.replace(made_up, measure=measure)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.runs(["equal"], range(4), results=tmp_path)
+    assert len(records.read_all(tmp_path)[0]) == 2
+    assert len(made_up.runs(["equal"], range(4), results=tmp_path)) == 4
+    assert [seed for _, seed, _ in measured] == [0, 1, 2, 3]
+
+
+def test_record_says_what_ran_on_what_and_when(made_up, tmp_path):
+    (record,) = made_up.runs(["adaptive( every = epoch )"], [7], results=tmp_path, rate=2)
+    assert (record.experiment, record.method, record.seed) == ("made_up", "adaptive(every=epoch)", 7)
+    assert record.parameters == {"rate": 2.0, "epochs": 2, "tasks": ["a", "b"]}
+    assert record.source == records.source()
+    assert record.source.digest == records.source_digest()
+    assert record.environment.versions["torch"] == version("torch")
+    assert record.environment.threads == torch.get_num_threads() == made_up.threads
+    assert record.started.utcoffset().total_seconds() == 0
+    assert records.read_all(tmp_path) == ([record], [])
+
+
+def test_run_is_one_of_runs(made_up, measured, tmp_path):
+    record = made_up.run("equal", 0, results=tmp_path)
+    assert made_up.runs(["equal"], [0], results=tmp_path) == [record]
+    assert len(measured) == 1
+    with pytest.raises(InputError, match="is 2 runs"):
+        made_up.run("single_task", 0, results=tmp_path)
+    assert made_up.run("single_task", 0, results=tmp_path, tasks=["a"]).parameters["tasks"] == ["a"]
+
+
+def test_results_folder_is_below_the_project_wherever_one_works(made_up, measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "project", lambda: tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made_up.runs(["equal"], [0], results="results")
+    assert len(list((tmp_path / "results" / "made_up").glob("equal-seed0-*.json"))) == 1
+    monkeypatch.chdir(tmp_path)
+    made_up.runs(["equal"], [0], results="results")
+    assert len(measured) == 1
+
+
+def test_broken_record_is_made_again_with_a_warning(made_up, measured, tmp_path):
+    first, second = made_up.runs(["equal"], [0, 1], results=tmp_path)
+    (path,) = tmp_path.glob("made_up/equal-seed0-*.json")
+    path.write_bytes(path.read_bytes().rstrip()[:-1])
+    with pytest.warns(UserWarning, match=rf"{path.name}: not a valid run record .*; it is made again") as found:
+        again = made_up.runs(["equal"], [0, 1], results=tmp_path)
+    assert len(found) == 1
+    assert [seed for _, seed, _ in measured] == [0, 1, 0]
+    assert again[0].outcome() == first.outcome()
+    assert again[1] == second
+    assert records.read(path) == again[0]
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "warned"), [(None, False), ({"train.csv": "md5:0"}, False), ({"train.csv": "md5:1"}, True)]
+)
+def test_records_of_other_files_than_those_at_hand(made_up, tmp_path, at_hand, warned):
+    made_up.runs(["equal"], [0], results=tmp_path)
+    other = dataclasses.replace(made_up, checksums=lambda: at_hand)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        other.runs(["equal"], [0], results=tmp_path)
+    assert [("other files than those at hand" in str(each.message)) for each in found] == [True] * warned
+
+
+def test_scratch_records_are_used_again(made_up, measured):
+    made_up.runs(["equal"], [0])
+    made_up.runs(["equal"], [0])
+    assert len(measured) == 1
+
+
+# The experiments themselves
+
+
+@pytest.fixture(scope="module")
+def agnews_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("agnews")
+
+
+@pytest.mark.parametrize(
+    "method", ["equal", "uncertainty", "revised_uncertainty", "dwa", "adaptive", "adaptive(every=epoch)"]
+)
+def test_agnews_on_the_standin(agnews_folder, method):
+    record = AGNEWS.run(method, 0, results=agnews_folder, **QUICK)
+    assert record.status == "completed"
+    assert record.data.kind == "stand-in"
+    assert record.data.sizes == {"train": 180, "validation": 20, "test": 1000}
+    for task in ("2-class", "4-class"):
+        assert 0 < record.metrics[f"test/accuracy/{task}"] <= 1
+        assert len(record.curves[f"train/weight/{task}"]) == 1
+    assert not record_checkpoints()
+
+
+def record_checkpoints():
+    return list((folders.cache() / "checkpoints").glob("*"))
+
+
+def test_agnews_by_single_tasks(agnews_folder):
+    of_two, of_four = AGNEWS.runs(["single_task"], [0], results=agnews_folder, **QUICK)
+    assert (of_two.parameters["tasks"], of_four.parameters["tasks"]) == (["2-class"], ["4-class"])
+    assert "test/accuracy/2-class" in of_two.metrics
+    assert "test/accuracy/4-class" not in of_two.metrics
+    assert "test/accuracy/4-class" in of_four.metrics
+
+
+def test_agnews_again_gives_the_same_outcome(agnews_folder, tmp_path):
+    first = AGNEWS.run("adaptive", 0, results=agnews_folder, **QUICK)
+    assert AGNEWS.run("adaptive", 0, results=tmp_path, **QUICK).outcome() == first.outcome()
+    other = AGNEWS.run("adaptive", 1, results=tmp_path, **QUICK)
+    assert other.metrics != first.metrics
+
+
+def test_agnews_methods_learn_more_than_chance():
+    record = AGNEWS.run("equal", 0, epochs=5)
+    assert record.metrics["test/accuracy/2-class"] > 0.6
+    assert record.metrics["test/accuracy/4-class"] > 0.35
+
+
+def test_agnews_interrupted_resumes_at_the_last_epoch(tmp_path, monkeypatch):
+    from mtlutils.data.text import TextSplit
+
+    settings = QUICK | {"epochs": 4}
+    expected = AGNEWS.run("dwa", 0, results=tmp_path / "whole", **settings)
+    batches, epochs = TextSplit.batches, []
+
+    def interrupted(self, batch_size, generator=None):
+        if generator is not None:
+            epochs.append(1)
+            if len(epochs) == 3:
+                raise KeyboardInterrupt
+        return batches(self, batch_size, generator)
+
+    monkeypatch.setattr(TextSplit, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AGNEWS.run("dwa", 0, results=tmp_path / "parts", **settings)
+    assert len(record_checkpoints()) == 1
+    assert not (tmp_path / "parts").exists()
+    record = AGNEWS.run("dwa", 0, results=tmp_path / "parts", **settings)
+    assert record.outcome() == expected.outcome()
+    assert len(epochs) == 3 + 2
+    assert not record_checkpoints()
+
+
+@pytest.mark.parametrize("method", ["equal", "dwa", "revised_uncertainty", "adaptive(every=epoch)"])
+def test_weighting_cost(tmp_path, method):
+    record = experiments.load("weighting_cost").run(method, 0, results=tmp_path, rounds=4, calls=2, n_tasks=2)
+    assert record.data.kind == "none"
+    for what in ("seconds", "ratio"):
+        quartiles = [record.metrics[f"{what}/{name}"] for name in ("lower_quartile", "median", "upper_quartile")]
+        assert quartiles[0] > 0
+        assert quartiles == sorted(quartiles)
+    assert record.metrics["seconds/median"] < 0.1
+    assert record.curves == {}
+
+
+def test_weighting_cost_of_equal_weighting_is_about_its_own():
+    record = experiments.load("weighting_cost").run("equal", 0, rounds=30, calls=20)
+    assert 0.5 < record.metrics["ratio/median"] < 2
+
+
+# Profiles and committed records
+
+PROFILES = sorted((ROOT / "profiles").glob("*/*.yml"))
+
+
+def notebook_parameters(name):
+    """Name -> default value, from the notebook's cell of parameters."""
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    (cell,) = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    statements = ast.parse("".join(cell["source"])).body
+    return {each.target.id: ast.literal_eval(each.value) for each in statements}
+
+
+def test_there_is_a_profile_for_every_experiment():
+    assert {path.stem for path in PROFILES} == set(experiments.names())
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_papermill_knows_every_parameter_with_its_type_and_meaning(name):
+    # What `papermill --help-notebook` shows; it takes a parameter that it does not know, but with a warning.
+    shown = inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
+    assert list(shown) == list(notebook_parameters(name))
+    for parameter in shown.values():
+        assert parameter["inferred_type_name"] != "None"
+        assert parameter["help"]
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_profile_gives_what_its_notebook_takes(path):
+    parameters = yaml.safe_load(path.read_text())
+    known = notebook_parameters(path.stem)
+    assert not parameters.keys() - known.keys()
+    # what a profile leaves out would follow the notebook's own defaults
+    assert not known.keys() - parameters.keys() - {"device"}
+    assert parameters["profile"] == path.parent.name
+    assert parameters["results"] == "results"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_profile_is_valid(path):
+    runs = experiments.plan(path.stem, yaml.safe_load(path.read_text()))
+    assert runs
+    assert {run.experiment for run in runs} == {path.stem}
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_notebook_defaults_are_valid_and_need_no_data(name):
+    parameters = notebook_parameters(name)
+    assert parameters["profile"] == "smoke"
+    assert parameters["results"] == ""
+    runs = experiments.plan(name, parameters)
+    assert runs
+    assert all(run.parameters.get("data", "stand-in") == "stand-in" for run in runs)
+    # every setting of the experiment is the notebook's to give, but for the tasks
+    assert not experiments.load(name).settings.model_fields.keys() - parameters.keys() - {"tasks", "learning_rate"}
+
+
+def committed(name):
+    found, _ = records.read_all(records.committed(), name)
+    if not found:
+        pytest.skip(f"no records of {name} are committed yet")
+    return found
+
+
+def planned(name, profile=None):
+    """Key of every run that a profile, or any of them, plans."""
+    paths = [path for path in PROFILES if path.stem == name and profile in (None, path.parent.name)]
+    return {run.path.name for path in paths for run in experiments.plan(name, yaml.safe_load(path.read_text()))}
+
+
+def names_of(found):
+    return {
+        records.path_for(Path(), record.experiment, record.method, record.seed, record.parameters).name
+        for record in found
+    }
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_run_of_the_cpu_profile_has_a_committed_record(name):
+    missing = planned(name, "cpu") - names_of(committed(name))
+    assert not missing, f"{len(missing)} runs are missing: make book PROFILE=cpu"
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_committed_record_is_in_some_profile(name):
+    assert not names_of(committed(name)) - planned(name)
+
+
+def test_committed_records_of_an_experiment_are_on_one_data_set():
+    for name in experiments.names():
+        found = [record for record in records.read_all(records.committed(), name)[0] if record.data.kind == "real"]
+        by_rows = {}
+        for record in found:
+            by_rows.setdefault(record.parameters["train_rows"], set()).add(json.dumps(record.data.checksums))
+        assert all(len(checksums) == 1 for checksums in by_rows.values())
+
+
+def test_learning_rate_of_the_cpu_profile_is_the_one_that_validation_chooses():
+    parameters = yaml.safe_load((ROOT / "profiles" / "cpu" / "adaptive_agnews.yml").read_text())
+    committed("adaptive_agnews")
+    found = reproduction.committed("adaptive_agnews", reproduction.sweep(parameters))
+    assert {record.parameters["learning_rate"] for record in found} == set(parameters["learning_rates"])
+    assert parameters["learning_rate"] == reproduction.chosen_learning_rate(found)
