@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     data = commands.add_parser("data", help="get data sets").add_subparsers(required=True, metavar="get")
-    get = data.add_parser("get", help=f"download a data set to {folders.data()} (MTLUTILS_DATA changes it)")
+    what = f"download a data set to {folders.data()} (MTLUTILS_DATA changes it)"
+    get = data.add_parser("get", help=what, description=what)
     get.add_argument("name", choices=["agnews"])
     get.set_defaults(function=_data_get)
 

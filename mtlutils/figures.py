@@ -38,7 +38,8 @@ def show(figure: Figure, alt: str, caption: str) -> HTML:
         caption: What it shows, and where its numbers come from.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    with plt.style.context(_STYLE):  # for `svg.hashsalt`
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
     source = base64.b64encode(buffer.getvalue()).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
@@ -266,6 +267,10 @@ def _line(axis: Axes, i: int, label: str, x: Sequence[float], points: Sequence[P
 def _crop(axis: Axes) -> None:
     """Leave out what is far above most lines, and name the methods that are then out of sight."""
     lines = {str(line.get_label()): np.asarray(line.get_ydata(), dtype=float) for line in axis.lines}
+    lines = {name: y for name, y in lines.items() if np.isfinite(y).any()}  # the others diverged in every epoch shown
+    if not lines:
+        axis.set_ylim(0.1, 1)  # a logarithmic axis needs some positive range
+        return
     top = 1.5 * float(np.median([np.nanmax(y) for y in lines.values()]))
     axis.set_ylim(0.9 * min(np.nanmin(y) for y in lines.values()), top)
     if hidden := [name for name, y in lines.items() if np.nanmin(y) > top]:

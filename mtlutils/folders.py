@@ -18,7 +18,7 @@ def project() -> Path:
 
 def data() -> Path:
     """Folder of the real data sets: ``MTLUTILS_DATA``, or ``data`` in the user's cache folder."""
-    return Path(os.environ.get("MTLUTILS_DATA") or cache() / "data").expanduser()
+    return Path(os.environ.get("MTLUTILS_DATA") or pooch.os_cache("mtlutils") / "data").expanduser()
 
 
 def cache() -> Path:

@@ -42,14 +42,15 @@ def _scoreboard(loaded: list[Paper]) -> str:
 
 
 def _protocol(paper: Paper) -> str:
-    gaps = [[gap.topic, gap.paper, gap.chosen, gap.why] for gap in paper.gaps]
-    return _list_table(
-        "What the paper leaves open, and what was chosen here.", ["Topic", "Paper", "Here", "Why"], gaps, "reference"
-    )
+    entries = [
+        f"{gap.topic}\n: *In the paper*: {gap.paper}\n\n  *Here*: {gap.chosen}\n\n  *Why*: {gap.why}\n"
+        for gap in paper.gaps
+    ]
+    return "\n".join(entries)
 
 
-def _list_table(caption: str, header: list[str], rows: list[list[str]], css: str = "") -> str:
-    lines = [f"```{{list-table}} {caption}", ":header-rows: 1", *([f":class: {css}"] if css else []), ""]
+def _list_table(caption: str, header: list[str], rows: list[list[str]]) -> str:
+    lines = [f"```{{list-table}} {caption}", ":header-rows: 1", ""]
     for row in [header, *rows]:
         lines += [f"{'* -' if i == 0 else '  -'} {' '.join(cell.split())}" for i, cell in enumerate(row)]
     return "\n".join([*lines, "```", ""])

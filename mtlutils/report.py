@@ -185,7 +185,10 @@ def provenance(label: str, found: Sequence[Record]) -> str:
 
     seeds = sorted({record.seed for record in found})
     span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
-    commits = several((r.source.commit or "no commit")[:7] + ("+changes" if r.source.dirty else "") for r in found)
+    commits = several(
+        (r.source.commit[:7] if r.source.commit else "no commit") + ("+changes" if r.source.dirty else "")
+        for r in found
+    )
     dates = sorted({record.started.date().isoformat() for record in found})
     parts = [
         several(record.data.description for record in found),

@@ -170,11 +170,11 @@ def chosen_learning_rate(found: Iterable[Record]) -> float | None:
             assert isinstance(rate, float)
             accuracies = [value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")]
             scores.setdefault(rate, []).extend(accuracies or [None])
-    means = {
-        rate: sum(v) / len(v)
-        for rate, values in scores.items()
-        if None not in values and (v := [*filter(None, values)])
-    }
+    means = {}
+    for rate, values in scores.items():
+        good = [value for value in values if value is not None]
+        if len(good) == len(values):
+            means[rate] = sum(good) / len(good)
     return max(means, key=means.__getitem__, default=None)
 
 

@@ -11,10 +11,10 @@ DATA = os.environ.get("MTLUTILS_DATA")
 
 @pytest.fixture(autouse=True)
 def folders_of_the_test(tmp_path_factory, monkeypatch):
-    """An empty cache, and below it an empty data folder, whatever the user's own are."""
+    """An empty cache and no data, whatever the user's own folders hold."""
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("MTLUTILS_CACHE", str(cache))
-    monkeypatch.delenv("MTLUTILS_DATA", raising=False)
+    monkeypatch.setenv("MTLUTILS_DATA", str(cache / "data"))
     return cache
 
 

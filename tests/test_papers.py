@@ -33,7 +33,7 @@ def test_package_only_reexports():
 def test_bibliography():
     assert HUQ.title == "Adaptive weight assignment scheme for multi-task learning"
     assert HUQ.authors == ("Aminul Huq", "Mst. Tasnim Pervin")
-    assert (HUQ.year, HUQ.doi) == (2022, None)
+    assert (HUQ.year, HUQ.doi) == (2022, "10.11591/ijai.v11.i1.pp173-178")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def names() -> list[str]:
 def parse(method: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name"`` or ``"name(option=value, ...)"``, values as in YAML, into a name and its options.
 
-    ``"name(option: value)"`` is the same: papermill does not know a notebook's parameter whose line has two equals signs.
+    ``"name(option: value)"`` is the same; papermill knows no parameter whose line in a notebook has two equals signs.
 
     Raises:
         InputError: the text has another form.

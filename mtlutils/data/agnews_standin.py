@@ -11,7 +11,7 @@ def generate(n_train: int = 2000, n_test: int = 1000, seed: int = 0) -> dict[str
 
     Words follow Zipf's law. Each topic prefers some words, and topics 0 and 1 share a part of their preference, as do
     2 and 3, so that telling the pairs apart (the 2-class task) is easier than telling all four. Most words of a text
-    come from no topic, a tenth of the texts carries another topic's label, and rare words occur in one split only:
+    come from no topic, a tenth of the texts carries a label drawn at random, and rare words occur in one split only:
     no method reaches 100 %, and methods differ.
 
     Args:

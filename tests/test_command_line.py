@@ -1,0 +1,254 @@
+"""The command line: what it prints, that a mistake is one line, and that a killed run goes on."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+import torch
+from made_up import a_record
+
+from mtlutils import __main__ as command_line
+from mtlutils import balancing, experiments, folders, records
+from mtlutils.data import agnews
+
+QUICK = {"epochs": 1, "train_rows": 200, "embedding_dim": 4, "hidden_dim": 4}
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: exit status, lines on stdout, lines on stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mtlutils", *map(str, arguments)])
+        status = 0
+        try:
+            command_line.main()
+        except SystemExit as exit:
+            # as Python itself does
+            if isinstance(exit.code, str):
+                print(exit.code, file=sys.stderr)
+            status = 1 if isinstance(exit.code, str) else exit.code or 0
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def quick(**changed):
+    return json.dumps(QUICK | changed)
+
+
+# Mistakes
+
+
+def agnews_run(*arguments, **parameters):
+    return ["run", "adaptive_agnews", "--method", "equal", *arguments, "--parameters", quick(**parameters)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nonesuch", "--method", "equal"], "unknown experiment 'nonesuch'; there are: adaptive_agnews"),
+        (["run", "adaptive_agnews", "--method", "nonesuch"], "unknown method 'nonesuch'; there are: adaptive"),
+        (["run", "adaptive_agnews", "--method", "dwa(temperature=-1)"], "temperature"),
+        (["run", "adaptive_agnews", "--method", "dwa(("], "is not a method"),
+        (agnews_run("--seed", "-1"), "seeds: must be whole numbers from 0, got -1"),
+        (agnews_run("--device", "abacus"), "device 'abacus' is not available here"),
+        (agnews_run(epochs=-1), "epochs: .* got -1"),
+        (agnews_run(epoch=1), "unknown parameter 'epoch'"),
+        (agnews_run(train_rows=3000), "has 2,000 rows"),
+        (agnews_run(data="real"), "train.csv: .*set MTLUTILS_DATA"),
+        (agnews_run(results="x"), "'results' has an option of its own"),
+        (agnews_run(methods=["dwa"]), "'methods' has an option of its own"),
+        (["run", "adaptive_agnews", "--method", "equal", "--parameters", "{epochs: 1}"], "--parameters is not JSON"),
+        (["run", "adaptive_agnews", "--method", "equal", "--parameters", "[1]"], "must be a JSON object, got \\[1\\]"),
+        (["run", "adaptive_agnews", "--method", "equal", "--parameters", "3"], "must be a JSON object, got 3"),
+        (["records", "check", "/no/such/folder"], "/no/such/folder: no such folder"),
+    ],
+)
+def test_mistake_is_one_line(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert status == 1
+    assert out == []
+    assert len(err) == 1, err
+    assert err[0].startswith("error: ")
+    assert re.search(message, err[0])
+
+
+def test_results_that_cannot_be_written_are_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = run(*agnews_run("--results", tmp_path / "file"))
+    assert (status, out, len(err)) == (1, [], 1)
+    assert err[0].startswith(f"error: {tmp_path / 'file'}")
+    assert "the record cannot be written" in err[0]
+
+
+def test_no_network_is_one_line(run, monkeypatch):
+    def no_network(*arguments, **options):
+        raise requests.ConnectionError("refused\nby everyone")
+
+    monkeypatch.setattr(requests, "get", no_network)
+    monkeypatch.setattr(requests.Session, "request", no_network)
+    monkeypatch.setattr(agnews.pooch.core.time, "sleep", lambda seconds: None)
+    status, out, err = run("data", "get", "agnews")
+    assert (status, out, len(err)) == (1, [], 1)
+    assert "no connection" in err[0]
+
+
+def test_broken_file_of_the_data_set_is_one_line(run, monkeypatch, tmp_path):
+    folder = tmp_path / "ag_news_csv"
+    folder.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (folder / name).write_text('"1","a","b"\n"9","a","b"\n')
+    monkeypatch.setenv("MTLUTILS_DATA", str(tmp_path))
+    status, out, err = run(*agnews_run(data="real"))
+    assert (status, out, len(err)) == (1, [], 1)
+    assert err[0].startswith(f"error: {folder / 'train.csv'}:2: class '9'")
+
+
+def test_interruption_is_one_line(run, monkeypatch):
+    def interrupt(self, run, device):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments.Experiment, "_measured", interrupt)
+    status, out, err = run(*agnews_run())
+    assert (status, out) == (1, [])
+    assert err[-1] == "interrupted; the same command goes on from the last finished epoch"
+
+
+def test_mistake_in_the_command_itself_says_how_it_goes(run):
+    for arguments in (
+        [],
+        ["run"],
+        ["records"],
+        ["run", "adaptive_agnews"],
+        ["data", "get", "nonesuch"],
+        ["--nonesuch"],
+    ):
+        status, out, err = run(*arguments)
+        assert (status, out) == (2, [])
+        assert err[0].startswith("usage: python -m mtlutils")
+        assert "error: " in err[-1]
+
+
+def test_mistake_in_a_process_of_its_own():
+    # The tests above take the place of Python's own handling of SystemExit; this one does not.
+    done = subprocess.run(
+        [sys.executable, "-m", "mtlutils", "records", "check", "/no/such/folder"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: /no/such/folder: no such folder\n")
+
+
+# What it prints
+
+
+def test_run_prints_what_it_made_or_loaded(run, tmp_path):
+    arguments = ["run", "adaptive_agnews", "--method", "single_task", "--results", tmp_path, "--parameters", quick()]
+    for _ in range(2):
+        status, out, err = run(*arguments)
+        assert (status, err) == (0, [])
+        heads, metrics = zip(*(line.split(": completed ") for line in out), strict=True)
+        assert heads == ("single_task, seed 0",) * 2
+        found = {record.parameters["tasks"][0]: record.metrics for record in records.read_all(tmp_path)[0]}
+        assert [json.loads(each) for each in metrics] == [found["2-class"], found["4-class"]]
+
+
+def test_run_takes_seed_method_and_parameters(run, tmp_path):
+    what = ["--seed", "3", "--method", "adaptive(detach=false)", "--parameters", quick(grouping="outer")]
+    assert run("run", "adaptive_agnews", *what, "--results", tmp_path)[0] == 0
+    (record,), _ = records.read_all(tmp_path)
+    assert (record.method, record.seed, record.parameters["grouping"]) == ("adaptive(detach=false)", 3, "outer")
+
+
+def test_methods(run):
+    assert run("methods") == (0, balancing.names(), [])
+
+
+def test_schema(run):
+    status, out, _ = run("records", "schema")
+    assert status == 0
+    assert "\n".join(out) + "\n" == records.schema()
+
+
+def test_records_check(run, tmp_path):
+    records.write(a_record(), tmp_path)
+    assert run("records", "check", tmp_path) == (0, [f"{tmp_path}: 1 records valid, 0 not"], [])
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("{}")
+    status, out, err = run("records", "check", tmp_path)
+    assert status == 1
+    assert out == [f"{tmp_path}: 1 records valid, 2 not"]
+    assert [line.split(": ")[0] for line in err] == [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+
+
+def test_report_writes_the_parts_of_pages(run, tmp_path):
+    assert run("report", "--output", tmp_path / "parts")[0] == 0
+    assert (tmp_path / "parts" / "scoreboard.md").is_file()
+
+
+def test_data_get_prints_where_the_data_are(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(agnews, "download", lambda: tmp_path)
+    assert run("data", "get", "agnews") == (0, [str(tmp_path)], [])
+
+
+def test_help_says_where_data_go(run, monkeypatch):
+    monkeypatch.setenv("MTLUTILS_DATA", "/some/where")
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = run("data", "--help")
+    assert status == 0
+    assert "/some/where" in "\n".join(out)
+
+
+def test_light_commands_start_without_torch():
+    code = (
+        "import sys; sys.argv = ['mtlutils', 'methods']; from mtlutils.__main__ import main; main(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+# Killed
+
+
+def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(run, tmp_path):
+    settings = QUICK | {"epochs": 40}
+    command = ["run", "adaptive_agnews", "--method", "adaptive", "--results", tmp_path]
+    command += ["--parameters", json.dumps(settings)]
+    checkpoints = folders.cache() / "checkpoints"
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtlutils", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*.pt")):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()
+    assert not list(tmp_path.rglob("*.json")), "it was killed too late to prove anything"
+    (checkpoint,) = checkpoints.glob("*.pt")
+    # Time that it took before counts in the end, which shows that it went on from here.
+    stored = torch.load(checkpoint, weights_only=True)
+    assert 0 < stored["progress"]["epoch"] < settings["epochs"]
+    stored["progress"]["seconds"] += 1e6
+    torch.save(stored, checkpoint)
+
+    status, _, _ = run(*command)
+    assert status == 0
+    (record,), problems = records.read_all(tmp_path)
+    assert not problems
+    assert not list(checkpoints.glob("*.pt"))
+    expected = experiments.load("adaptive_agnews").run("adaptive", 0, results=tmp_path / "whole", **settings)
+    assert record.outcome() == expected.outcome()
+    assert record.timing.total_seconds > 1e6 > expected.timing.total_seconds

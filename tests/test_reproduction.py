@@ -1,0 +1,618 @@
+"""Records -> cells, summaries, tables and figures."""
+
+import base64
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from made_up import a_record
+
+from mtlutils import figures, folders, pages, papers, records, report, reproduction, statistics
+from mtlutils.errors import InputError
+from mtlutils.reproduction import Measured
+
+HUQ = papers.load("huq2022")
+TABLE1, TABLE3 = HUQ.table("table1"), HUQ.table("table3")
+TASKS = ["2-class", "4-class"]
+SETTINGS = {"learning_rate": 1.0, "epochs": 2, "train_rows": 100}
+
+
+def accuracy(method, seed, two, four, kind="real", status="completed", **parameters):
+    """A record of ``adaptive_agnews`` with the given test accuracies, and validation accuracies 0.1 below."""
+    metrics = {"test/accuracy/2-class": two, "test/accuracy/4-class": four}
+    metrics = {name: value for name, value in metrics.items() if value is not ...}
+    tasks = [name.rsplit("/", 1)[1] for name in metrics]
+    validation = {n.replace("test", "validation"): None if v is None else v - 0.1 for n, v in metrics.items()}
+    return a_record(
+        experiment="adaptive_agnews",
+        method=method,
+        seed=seed,
+        parameters={**SETTINGS, "tasks": tasks, **parameters},
+        data=a_record().data.model_dump() | {"kind": kind},
+        status=status,
+        metrics=metrics | validation,
+    )
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project without records or profiles."""
+    monkeypatch.setattr(folders, "project", lambda: tmp_path)
+    reproduction._committed.cache_clear()
+    yield tmp_path
+    reproduction._committed.cache_clear()
+
+
+def commit(project, *found):
+    paths = [records.write(record, project / "results") for record in found]
+    reproduction._committed.cache_clear()
+    return paths
+
+
+def profile(project, name, **changed):
+    parameters = {"profile": name, "methods": ["single_task", "equal", "adaptive", "dwa"], "seeds": [0, 1, 2]}
+    path = project / "profiles" / name / "adaptive_agnews.yml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(parameters | SETTINGS | changed))
+    return parameters | SETTINGS | changed
+
+
+# Records -> cells
+
+
+def test_values_by_seed_in_the_unit_of_the_table():
+    found = [accuracy("equal", 0, 0.75, 0.5), accuracy("equal", 1, 0.5, 0.25), accuracy("adaptive", 1, 0.875, 0.625)]
+    measured = reproduction.measured(TABLE3, found, "mine")
+    assert {key: cell.values for key, cell in measured.cells.items()} == {
+        ("vanilla", "2-class"): {0: 75.0, 1: 50.0},
+        ("vanilla", "4-class"): {0: 50.0, 1: 25.0},
+        ("ours", "2-class"): {1: 87.5},
+        ("ours", "4-class"): {1: 62.5},
+    }
+    assert {(cell.profile, cell.data) for cell in measured.cells.values()} == {("mine", "real")}
+    assert measured.records["vanilla", "4-class"] == found[:2]
+    assert measured.all_records() == found
+
+
+def test_single_task_run_fills_the_column_of_its_task():
+    found = [accuracy("single_task", 0, 0.75, ...), accuracy("single_task", 0, ..., 0.5)]
+    measured = reproduction.measured(TABLE3, found, "mine")
+    assert {key: cell.values for key, cell in measured.cells.items()} == {
+        ("stl", "2-class"): {0: 75.0},
+        ("stl", "4-class"): {0: 50.0},
+    }
+
+
+def test_method_that_is_not_in_the_paper_has_a_row_of_its_name():
+    measured = reproduction.measured(TABLE3, [accuracy("adaptive(detach=false)", 0, 0.5, 0.5)], "mine")
+    assert set(measured.cells) == {("adaptive(detach=false)", "2-class"), ("adaptive(detach=false)", "4-class")}
+    assert measured.published(TABLE3) == {}
+
+
+def test_diverged_run_has_no_value_but_a_place():
+    found = [accuracy("equal", 0, 0.75, 0.5), accuracy("equal", 1, None, None, status="diverged")]
+    assert reproduction.measured(TABLE3, found, "mine").cells["vanilla", "2-class"].values == {0: 75.0, 1: None}
+
+
+def test_column_takes_the_records_of_its_parameters():
+    found = [
+        a_record(experiment="weighting_cost", method="dwa", parameters={"n_tasks": n}, metrics={"seconds/median": s})
+        for n, s in ((5, 4e-5), (2, 3e-5), (9, 1.0))
+    ]
+    measured = reproduction.measured(TABLE1, found, "mine")
+    assert {key: cell.values for key, cell in measured.cells.items()} == {
+        ("dwa", "CIFAR-100"): {0: 4e-5},
+        ("dwa", "AGNews"): {0: 3e-5},
+    }
+
+
+# Which records a notebook asks for
+
+
+PARAMETERS = {"methods": ["equal", "adaptive( detach = no )"], "seeds": [0, 1], "profile": "mine", **SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (accuracy("equal", 1, 0.5, 0.5), True),
+        (accuracy("adaptive(detach=false)", 0, 0.5, 0.5), True),
+        (accuracy("adaptive", 0, 0.5, 0.5), False),
+        (accuracy("equal", 2, 0.5, 0.5), False),
+        (accuracy("equal", 0, 0.5, 0.5, learning_rate=2.0), False),
+        (accuracy("equal", 0, 0.5, 0.5, train_rows=None), False),
+        (accuracy("equal", 0, 0.5, ...), True),
+        (accuracy("equal", 0, 0.5, 0.5, not_a_parameter_of_the_notebook=3), True),
+    ],
+)
+def test_record_belongs_to_a_notebooks_parameters(record, expected):
+    assert reproduction.belongs(record, PARAMETERS) is expected
+
+
+def test_list_stands_for_each_of_its_values():
+    asked = PARAMETERS | {"learning_rate": [1.0, 2.0]}
+    rates = [
+        rate for rate in (0.5, 1.0, 2.0) if reproduction.belongs(accuracy("equal", 0, 1, 1, learning_rate=rate), asked)
+    ]
+    assert rates == [1.0, 2.0]
+
+
+def test_sweep_has_its_own_seeds_and_all_rates():
+    asked = reproduction.sweep(PARAMETERS | {"sweep_seeds": [5], "learning_rates": [2.0, 3.0]})
+    assert (asked["seeds"], asked["learning_rate"], asked["epochs"]) == ([5], [2.0, 3.0], 2)
+    assert reproduction.belongs(accuracy("equal", 5, 0.5, 0.5, learning_rate=3.0), asked)
+    assert not reproduction.belongs(accuracy("equal", 0, 0.5, 0.5), asked)
+
+
+def test_committed_records_come_by_method_and_seed_and_none_is_on_a_standin(project):
+    asked = profile(project, "cpu")
+    found = [accuracy(method, seed, 0.5, 0.5) for method in ("adaptive", "equal") for seed in (2, 0)]
+    commit(project, *found, accuracy("equal", 1, 0.9, 0.9, kind="stand-in"), accuracy("equal", 7, 0.9, 0.9))
+    order = [(record.method, record.seed) for record in reproduction.committed("adaptive_agnews", asked)]
+    assert order == [("equal", 0), ("equal", 2), ("adaptive", 0), ("adaptive", 2)]
+
+
+# The best profile
+
+
+def test_nothing_is_reproduced_without_records(project):
+    assert reproduction.reproduced(TABLE3) == Measured()
+    profile(project, "cpu")
+    assert reproduction.reproduced(TABLE3) == Measured()
+
+
+def test_each_cell_is_of_the_best_profile_that_has_it(project):
+    profile(project, "cpu")
+    profile(project, "paper", train_rows=1000)
+    small, large = accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 0, 0.75, 0.625, train_rows=1000)
+    commit(project, small, accuracy("adaptive", 0, 0.25, 0.25), accuracy("dwa", 0, 1, 1, epochs=99))
+    assert reproduction.reproduced(TABLE3).cells["vanilla", "2-class"].values == {0: 50.0}
+    commit(project, large)
+    cells = reproduction.reproduced(TABLE3).cells
+    assert cells["vanilla", "2-class"].values == {0: 75.0}
+    assert {key: cell.profile for key, cell in cells.items()} == {
+        ("vanilla", "2-class"): "paper",
+        ("vanilla", "4-class"): "paper",
+        ("ours", "2-class"): "cpu",
+        ("ours", "4-class"): "cpu",
+    }
+
+
+def test_truncated_record_is_named_and_the_others_stay(project):
+    asked = profile(project, "cpu")
+    path, _ = commit(project, accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 1, 0.75, 0.5))
+    path.write_bytes(path.read_bytes().rstrip()[:-1])
+    reproduction._committed.cache_clear()
+    found = reproduction.reproduced(TABLE3)
+    assert found.cells["vanilla", "2-class"].values == {1: 75.0}
+    (problem,) = found.problems
+    assert problem.startswith(f"{path}: not a valid run record")
+    assert [record.seed for record in reproduction.committed("adaptive_agnews", asked)] == [1]
+    # it is named wherever the table is shown
+    shown = report.comparison(HUQ, "table3", Measured(), "mine").data
+    assert path.name in shown
+
+
+def test_profile_that_is_not_yaml_names_the_file(project):
+    profile(project, "cpu")
+    path = project / "profiles" / "cpu" / "adaptive_agnews.yml"
+    path.write_text("seeds: [0, 1")
+    with pytest.raises(InputError, match="not valid YAML") as error:
+        reproduction.reproduced(TABLE3)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_figures_show_the_best_profile_and_this_run(project):
+    profile(project, "cpu", sweep_seeds=[0], learning_rates=[1.0, 2.0])
+    mine = [accuracy("equal", 9, 0.5, 0.5, kind="stand-in")]
+    assert reproduction.side_by_side("adaptive_agnews", mine, "smoke") == {
+        "This run (stand-in: made up, profile smoke)": mine
+    }
+    ours, swept = accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 0, 0.5, 0.5, learning_rate=2.0)
+    commit(project, ours, swept)
+    assert reproduction.side_by_side("adaptive_agnews", mine, "smoke") == {
+        "Reproduced (made up, profile cpu)": [ours],
+        "This run (stand-in: made up, profile smoke)": mine,
+    }
+    groups = reproduction.side_by_side("adaptive_agnews", mine, "smoke", of_sweep=True)
+    assert {record.key for record in groups["Reproduced (made up, profile cpu)"]} == {ours.key, swept.key}
+    # loaded records are shown once
+    assert reproduction.side_by_side("adaptive_agnews", [ours], "cpu") == {"Reproduced (made up, profile cpu)": [ours]}
+    # and records of the paper's own settings alone, where there are any
+    profile(project, "paper", train_rows=1000)
+    large = accuracy("equal", 0, 0.75, 0.5, train_rows=1000)
+    commit(project, large)
+    assert list(reproduction.side_by_side("adaptive_agnews", mine, "smoke").values()) == [[large], mine]
+
+
+# The learning rate
+
+
+def at(rate, *accuracies, method="equal", seed=0, **metrics):
+    return a_record(
+        method=method,
+        seed=seed,
+        parameters={"learning_rate": rate},
+        metrics={f"validation/accuracy/{i}": value for i, value in enumerate(accuracies)} | metrics,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], None),
+        ([at(1.0, 0.5, method="dwa")], None),
+        ([at(0.1, 0.5, 0.7), at(1.0, 0.9, 0.1)], 0.1),  # means 0.6 and 0.5
+        ([at(0.1, 0.5), at(0.1, 0.9, seed=1), at(1.0, 0.8), at(1.0, 0.8, seed=1)], 1.0),  # 0.7 and 0.8
+        ([at(0.1, 0.5), at(1.0, 0.4), at(1.0, 0.9, method="dwa"), at(5.0, 0.9, method="adaptive")], 0.1),
+        ([at(0.1, 0.5), at(1.0, 0.9), at(1.0, None, seed=1)], 0.1),  # one of its runs diverged
+        ([at(0.1, 0.5), at(1.0)], 0.1),
+        ([at(1.0, None)], None),
+        ([at(0.1, 0.5, **{"test/accuracy/0": 0.1}), at(1.0, 0.4, **{"test/accuracy/0": 0.9})], 0.1),
+        ([at(0.1, 0.0), at(0.1, 0.9, seed=1), at(1.0, 0.6), at(1.0, 0.6, seed=1)], 1.0),  # 0.45 and 0.6
+    ],
+)
+def test_chosen_learning_rate_is_the_best_of_equal_weighting_on_validation(found, expected):
+    assert reproduction.chosen_learning_rate(found) == expected
+
+
+# Summaries
+
+
+def test_interval():
+    # mean 2, standard error 1 / sqrt(3), 97.5 % quantile of Student's t with 2 degrees of freedom 4.302653
+    assert statistics.interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))
+    # 90 %: 2.919986
+    assert statistics.interval([1.0, 2.0, 3.0], 0.9) == pytest.approx((2.0, 2.919986 / math.sqrt(3)))
+    assert statistics.interval([0.5, 0.5]) == (0.5, 0.0)
+
+
+def test_interval_leaves_diverged_runs_out():
+    assert statistics.finite([1.0, None, math.nan, math.inf, 0.0]) == [1.0, 0.0]
+    assert statistics.interval([1.0, None, 2.0, math.nan, 3.0]) == statistics.interval([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(("values", "mean"), [([0.5], 0.5), ([0.5, None], 0.5), ([None], math.nan), ([], math.nan)])
+def test_interval_that_cannot_be_had(values, mean):
+    assert statistics.interval(values) == pytest.approx((mean, math.nan), nan_ok=True)
+
+
+def test_prediction_interval_of_one_more_run():
+    # standard deviation 1, n = 3: 2 +- 4.302653 * sqrt(1 + 1/3) = 2 +- 4.968
+    assert statistics.predicts([1.0, 2.0, 3.0], 2 + 4.96)
+    assert statistics.predicts([1.0, 2.0, 3.0], 2 - 4.96)
+    assert not statistics.predicts([1.0, 2.0, 3.0], 2 + 4.98)
+    assert not statistics.predicts([1.0, 2.0, 3.0], 2 - 4.98)
+    assert statistics.predicts([1.0, None], 1.0) is None
+
+
+def test_prediction_interval_holds_what_it_promises():
+    rng = np.random.default_rng(0)
+    hits = [statistics.predicts(rng.normal(size=5), rng.normal()) for _ in range(1000)]
+    assert 0.92 < np.mean(hits) < 0.98
+
+
+# Tables
+
+
+def cells_of(shown):
+    """Row label -> texts of its cells, and their classes, of a shown table."""
+    table = BeautifulSoup(shown.data, "html.parser").table
+    rows = {}
+    for row in table.tbody.find_all("tr"):
+        cells = [(cell.text, {"best", "second-best"} & set(cell["class"])) for cell in row.find_all("td")]
+        rows[row.th.text] = cells
+    return rows
+
+
+def notes_of(shown):
+    return [note.text for note in BeautifulSoup(shown.data, "html.parser").find_all("p", class_="provenance")]
+
+
+def test_comparison_of_published_and_reproduced_and_this_run(project):
+    profile(project, "cpu")
+    commit(
+        project,
+        *(accuracy("equal", seed, two, 0.5) for seed, two in enumerate((0.7, 0.8, 0.9))),
+        accuracy("adaptive", 0, 0.85, 0.5),
+        accuracy("dwa", 0, 0.9, 0.5),
+        accuracy("dwa", 1, None, None, status="diverged"),
+    )
+    mine = [accuracy("equal", 5, 0.25, 0.75, kind="stand-in"), accuracy("mine", 5, 0.5, 0.5, kind="stand-in")]
+    shown = report.comparison(HUQ, "table3", reproduction.measured(TABLE3, mine, "smoke"), "smoke")
+    rows = cells_of(shown)
+    # 2-class: published, reproduced, this run; then 4-class
+    half = 4.302653 * 10 / math.sqrt(3)
+    assert rows["MTL - Vanilla"][:3] == [("86.57", {"best"}), (f"80.00 ± {half:.2f}", set()), ("25.00", set())]
+    assert rows["MTL - Ours"][:3] == [("86.02", {"second-best"}), ("85.00", {"second-best"}), ("–", set())]
+    assert rows["MTL - DWA"][:3] == [("85.86", set()), ("90.00 (1 of 2 diverged)", {"best"}), ("–", set())]
+    assert rows["STL"][:3] == [("84.00", set()), ("–", set()), ("–", set())]
+    assert rows["mine *"] == [("–", set()), ("–", set()), ("50.00", set())] * 2
+    assert rows["MTL - Vanilla"][5] == ("75.00", set())
+    assert len(rows) == 6
+    caption = BeautifulSoup(shown.data, "html.parser").caption.text
+    assert "Table 3" in caption
+    assert "Huq" in caption
+    assert "stand-in, not on the paper's data" in caption
+    reproduced, this_run = notes_of(shown)
+    assert reproduced.startswith("Reproduced (profile cpu): made up: 3 rows · seeds 0–2 · ")
+    assert this_run.startswith("This run (profile smoke): made up: 3 rows · seed 5 · ")
+
+
+def test_loaded_records_have_no_column_of_their_own(project):
+    profile(project, "cpu")
+    ours = accuracy("equal", 0, 0.5, 0.5)
+    commit(project, ours)
+    shown = report.comparison(HUQ, "table3", reproduction.measured(TABLE3, [ours], "cpu"), "cpu")
+    assert len(cells_of(shown)["MTL - Vanilla"]) == 2 * 2
+    assert "This run loaded the records" in notes_of(shown)[1]
+    assert "stand-in" not in shown.data
+
+
+def test_table_without_records_says_how_to_get_them(project):
+    mine = reproduction.measured(TABLE3, [accuracy("equal", 0, 0.5, 0.5, kind="stand-in")], "smoke")
+    shown = report.comparison(HUQ, "table3", mine, "smoke")
+    assert notes_of(shown)[0].startswith("Not reproduced yet: `make book PROFILE=cpu`")
+    assert cells_of(shown)["MTL - Vanilla"][1] == ("–", set())
+
+
+def test_every_run_diverged(project):
+    mine = [accuracy("equal", seed, None, None, status="diverged") for seed in (0, 1)]
+    shown = report.comparison(HUQ, "table3", reproduction.measured(TABLE3, mine, "smoke"), "smoke")
+    assert cells_of(shown)["MTL - Vanilla"][2] == ("diverged", set())
+
+
+def test_notes_are_text_and_not_html(project):
+    profile(project, "cpu")
+    (path,) = commit(project, accuracy("equal", 0, 0.5, 0.5))
+    path.rename(path.with_name("<img src=x>.json"))
+    reproduction._committed.cache_clear()
+    shown = report.comparison(HUQ, "table3", Measured(), "smoke")
+    assert not BeautifulSoup(shown.data, "html.parser").find_all("img")
+    assert "<img src=x>.json" in notes_of(shown)[-1]
+
+
+def test_verdict_on_every_claim(project):
+    profile(project, "cpu", seeds=list(range(10)))
+    # adaptive is always a little better than equal, and never by the same amount
+    for seed in range(10):
+        commit(
+            project, accuracy("equal", seed, 0.5, 0.5), accuracy("adaptive", seed, 0.6 + seed / 1e3, 0.6 + seed / 1e3)
+        )
+    shown = BeautifulSoup(report.verdicts(HUQ, "table3").data, "html.parser")
+    rows = [[cell.text for cell in row.find_all("td")] for row in shown.table.tbody.find_all("tr")]
+    assert [row[0] for row in rows] == [claim.statement for claim in HUQ.claims_on("table3")]
+    for _, verdict, why in rows:
+        assert verdict in {"reproduced", "not reproduced", "contradicted", "undecided", "not attempted"}
+        assert verdict == "not attempted" or "cpu" in why
+    assert len({verdict for _, verdict, _ in rows}) > 1
+    assert "seeds 0–9" in shown.find("p", class_="provenance").text
+
+
+def test_standin_records_give_no_verdict(project):
+    profile(project, "cpu", seeds=list(range(10)))
+    commit(
+        project, *(accuracy(m, seed, 0.9, 0.9, kind="stand-in") for m in ("equal", "adaptive") for seed in range(10))
+    )
+    shown = BeautifulSoup(report.verdicts(HUQ, "table3").data, "html.parser")
+    assert {badge.text for badge in shown.find_all(class_="verdict")} == {"not attempted"}
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "unit", "expected"),
+    [
+        (81.2345, 0.567, "%", "81.23 ± 0.57"),
+        (81.2345, math.nan, "%", "81.23"),
+        (2.5e-5, 1.26e-6, "s", "25.0 ± 1.3 µs"),
+        (1.5, 0.1, "s", "1.50 ± 0.10"),
+        (0.0005, 0.1, "%", "0.00 ± 0.10"),
+    ],
+)
+def test_number(mean, half, unit, expected):
+    assert report.number(mean, half, unit) == expected
+
+
+def test_provenance_is_one_line():
+    other = {"commit": None, "dirty": None, "digest": "x"}
+    found = [
+        a_record(seed=3),
+        a_record(seed=0, source={"commit": "fedcba9876543210", "dirty": True, "digest": "x"}),
+        a_record(seed=1, source=other, started="2026-01-05T00:00:00Z"),
+    ]
+    assert report.provenance("Here", found) == (
+        "Here: made up: 3 rows · seeds 0, 1, 3 · a processor, 1 thread, torch 2.0 · "
+        "commit 0123456 / fedcba9+changes / no commit · 2026-01-02 to 2026-01-05."
+    )
+    assert report.provenance("Here", [a_record()]) == (
+        "Here: made up: 3 rows · seed 0 · a processor, 1 thread, torch 2.0 · commit 0123456 · 2026-01-02."
+    )
+    assert report.provenance("Here", []) == "Here: no records."
+    assert report.sources({"A": found[:1], "B": found[:1]}).count("0123456") == 2
+
+
+def cost(method, seed, n_tasks, seconds, ratio):
+    quartiles = ("lower_quartile", "median", "upper_quartile")
+    metrics = {f"seconds/{name}": seconds * (0.9 + i / 10) for i, name in enumerate(quartiles)}
+    metrics |= {f"ratio/{name}": ratio * (0.9 + i / 10) for i, name in enumerate(quartiles)}
+    return a_record(
+        experiment="weighting_cost",
+        method=method,
+        seed=seed,
+        parameters={"n_tasks": n_tasks, "rounds": 4},
+        metrics=metrics,
+    )
+
+
+def test_costs_by_method_and_number_of_tasks():
+    found = [cost("equal", 0, 5, 1e-5, 1.0), cost("dwa", 0, 5, 4e-5, 4.0), cost("dwa", 1, 5, 5e-5, 5.0)]
+    found += [cost("equal", 0, 2, 1e-5, 1.0), cost("dwa", 0, 2, 3e-5, 3.0)]
+    rows = cells_of(report.costs({"Here": found}))
+    # 2 tasks: time, ratio; then 5 tasks. The half interval of two values is 12.706205 times half their distance.
+    assert [text for text, _ in rows["dwa"]] == ["30.0 µs", "3.00", "45.0 ± 63.5 µs", "4.50 ± 6.35"]
+    assert [text for text, _ in rows["equal"]] == ["10.0 µs", "1.00", "10.0 µs", "1.00"]
+
+
+def test_pages_count_what_is_there(project, tmp_path):
+    profile(project, "cpu")
+    commit(project, accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 1, 0.75, 0.5))
+    pages.write(tmp_path / "parts")
+    scoreboard = (tmp_path / "parts" / "scoreboard.md").read_text()
+    for table in HUQ.tables:
+        assert table.label in scoreboard
+    assert "2 of 10" in scoreboard
+    assert "seeds 0–1" in scoreboard
+    protocol = (tmp_path / "parts" / "huq2022-protocol.md").read_text()
+    for gap in HUQ.gaps:
+        assert " ".join(gap.topic.split()) in protocol
+
+
+# Figures
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def trained(method, seed, two, four, weights=None, **changed):
+    """A record with the given curves of the test losses."""
+    curves = {"test/loss/2-class": two, "test/loss/4-class": four}
+    curves = {name: curve for name, curve in curves.items() if curve is not None}
+    if weights:
+        curves |= {"train/weight/2-class": weights, "train/weight/4-class": [2 - weight for weight in weights]}
+    tasks = [task for task, curve in zip(TASKS, (two, four), strict=True) if curve is not None]
+    return a_record(
+        method=method, seed=seed, curves=curves, parameters={"tasks": tasks, "learning_rate": 1.0}, **changed
+    )
+
+
+def lines_of(axis):
+    return {line.get_label(): line.get_ydata().tolist() for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def titles_of(figure):
+    return [axis.get_title() for axis in figure.axes]
+
+
+GROUP = [
+    trained("equal", 0, [1.0, 0.5], [2.0, 1.0], [1.0, 1.0]),
+    trained("equal", 1, [4.0, 2.0], [2.0, 1.0], [1.0, 1.0]),
+    trained("single_task", 0, [3.0, 1.0], None),
+    trained("single_task", 0, None, [1.0, 1.0]),
+    trained("adaptive", 0, [2.0, 1.0], [2.0, 2.0], [0.5, 0.25]),
+    trained("adaptive", 1, [2.0, 1.0], [2.0, 2.0], [0.75, 0.25]),
+    trained("adaptive", 2, [2.0, 1.0], [2.0, 2.0], [0.6, 0.25]),
+]
+
+
+def test_loss_curves():
+    figure = figures.loss_curves({"Here": GROUP, "There": GROUP[:2]}, TASKS)
+    assert titles_of(figure) == [*TASKS, "sum"] * 2
+    two, four, both, *others = map(lines_of, figure.axes)
+    # geometric means over seeds
+    assert two["equal"] == pytest.approx([2.0, 1.0])
+    assert two["single_task"] == pytest.approx([3.0, 1.0])
+    assert four["adaptive"] == pytest.approx([2.0, 2.0])
+    assert both["equal"] == pytest.approx([math.sqrt(3 * 6), math.sqrt(1.5 * 3)])
+    assert both["single_task"] == pytest.approx([4.0, 2.0])
+    assert [list(each) for each in others] == [["equal"]] * 3
+
+
+def test_weight_curves():
+    figure = figures.weight_curves({"Here": GROUP}, TASKS)
+    two, four = map(lines_of, figure.axes)
+    assert two == {"equal": [1.0, 1.0], "adaptive": [0.6, 0.25]}  # medians; no weights with one task alone
+    assert four["adaptive"] == pytest.approx([1.4, 1.75])
+
+
+def test_a_method_looks_the_same_in_every_panel():
+    figure = figures.loss_curves({"Here": GROUP, "There": GROUP[::-1]}, TASKS)
+    looks = {}
+    for axis in figure.axes:
+        for line in axis.lines:
+            looks.setdefault(line.get_label(), set()).add((line.get_color(), str(line.get_linestyle())))
+    assert all(len(each) == 1 for each in looks.values())
+    assert len({next(iter(each)) for each in looks.values()}) == len(looks)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [trained("dwa", 0, [1.5, None], [1.5, 1.5])],
+        [trained("dwa", 0, [None], [None])],
+        [trained("dwa", 0, [1.0, 2.0], [1.0, 1.0]), trained("dwa", 1, [None], [None])],
+        [trained("dwa", 0, [1e30, 1e35], [1e30, 1e35])],
+    ],
+)
+def test_loss_curves_of_diverged_runs(extra):
+    figure = figures.loss_curves({"Here": [*GROUP, *extra]}, TASKS)
+    assert lines_of(figure.axes[0])["equal"] == pytest.approx([2.0, 1.0])
+    low, high = figure.axes[0].get_ylim()
+    assert low < 1.0
+    assert 2.0 < high < 100
+    figures.show(figure, "alt", "caption")
+
+
+def test_loss_curves_where_every_run_diverged():
+    diverged = [trained(method, 0, [None], [None], [math.nan]) for method in ("equal", "dwa")]
+    for draw in (figures.loss_curves, figures.weight_curves):
+        figures.show(draw({"Here": diverged}, TASKS), "alt", "caption")
+
+
+def test_sweep_has_a_gap_where_a_run_diverged():
+    found = [
+        accuracy("equal", seed, value, 0.5, learning_rate=rate)
+        for rate, values in {1.0: [0.5, 0.7], 0.1: [0.4, 0.4], 10.0: [0.9, None]}.items()
+        for seed, value in enumerate(values)
+    ]
+    figure = figures.sweep({"Here": found}, TASKS, "test/accuracy", "test accuracy", {"Here": 1.0})
+    assert titles_of(figure) == TASKS
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "equal")
+    assert line.get_xdata().tolist() == [0.1, 1.0, 10.0]
+    assert line.get_ydata().tolist() == pytest.approx([0.4, 0.6, math.nan], nan_ok=True)
+    assert lines_of(figure.axes[1])["equal"] == [0.5, 0.5, 0.5]
+    assert "chosen" in {text.get_text() for text in figure.axes[0].texts}
+
+
+def test_cost():
+    found = [
+        cost(method, seed, n, 1e-5, ratio)
+        for method, ratio in (("equal", 1), ("dwa", 3))
+        for seed in (0, 1)
+        for n in (2, 5)
+    ]
+    figure = figures.cost({"Here": found}, "n_tasks")
+    assert titles_of(figure) == ["n_tasks = 2", "n_tasks = 5"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["equal", "dwa"]
+    middles = [container.lines[0].get_xdata().tolist() for container in figure.axes[0].containers]
+    assert middles == [[1.0, 1.0], [3.0, 3.0]]
+
+
+def test_shown_figure_has_its_texts_and_is_the_same_each_time():
+    shown = [
+        figures.show(figures.loss_curves({"Here": GROUP}, TASKS), 'A "curve" <b>', "Caption <i>") for _ in range(2)
+    ]
+    assert shown[0].data == shown[1].data
+    page = BeautifulSoup(shown[0].data, "html.parser")
+    assert page.img["alt"] == 'A "curve" <b>'
+    assert page.figcaption.text == "Caption <i>"
+    kind, source = page.img["src"].split(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert b"</svg>" in base64.b64decode(source)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("table", [TABLE1, TABLE3], ids=lambda table: table.id)
+def test_what_is_committed_fills_the_table(table):
+    found = reproduction.reproduced(table)
+    if not found.cells:
+        pytest.skip(f"no records of {table.experiment} are committed yet")
+    assert not found.problems
+    rows = cells_of(report.comparison(HUQ, table.id, found, "cpu"))
+    for row in table.rows:
+        assert all(text != "–" for text, _ in rows[row.label])
