@@ -146,16 +146,17 @@ def side_by_side(
         if parameters is not None and not groups:
             found = committed(experiment, sweep(parameters) if of_sweep else parameters)
             if found:
-                groups[f"Reproduced ({_data_of(found)}, profile {name})"] = found
+                groups[_heading("Reproduced", found, name)] = found
     shown = {record.key for found in groups.values() for record in found}
     if not {record.key for record in this_run} <= shown:
-        groups[f"This run ({_data_of(this_run)}, profile {profile})"] = this_run
+        groups[_heading("This run", this_run, profile)] = this_run
     return groups
 
 
-def _data_of(found: Sequence[Record]) -> str:
+def _heading(what: str, found: Sequence[Record], profile: str) -> str:
     data = found[0].data
-    return f"stand-in: {data.name}" if data.kind == "stand-in" else data.name
+    name = {"real": f"{data.name}, ", "stand-in": f"stand-in: {data.name}, ", "none": ""}[data.kind]
+    return f"{what} ({name}profile {profile})"
 
 
 def chosen_learning_rate(found: Iterable[Record]) -> float | None:
