@@ -296,6 +296,7 @@ def test_results_folder_is_below_the_project_wherever_one_works(made_up, measure
     monkeypatch.chdir(tmp_path / "elsewhere")
     made_up.runs(["equal"], [0], results="results")
     assert len(list((tmp_path / "results" / "made_up").glob("equal-seed0-*.json"))) == 1
+    made_up.runs(["equal"], [0], results="results")
     monkeypatch.chdir(tmp_path)
     made_up.runs(["equal"], [0], results="results")
     assert len(measured) == 1
@@ -371,6 +372,12 @@ def test_agnews_again_gives_the_same_outcome(agnews_folder, tmp_path):
     assert AGNEWS.run("adaptive", 0, results=tmp_path, **QUICK).outcome() == first.outcome()
     other = AGNEWS.run("adaptive", 1, results=tmp_path, **QUICK)
     assert other.metrics != first.metrics
+
+
+def test_seed_decides_where_agnews_starts(tmp_path):
+    # at next to no learning rate, where it starts is where it ends
+    first, second = AGNEWS.runs(["equal"], [0, 1], results=tmp_path, learning_rate=1e-9, **QUICK)
+    assert first.metrics["test/loss/4-class"] != pytest.approx(second.metrics["test/loss/4-class"], rel=1e-5)
 
 
 def test_agnews_methods_learn_more_than_chance():

@@ -143,6 +143,17 @@ def test_training_curves_are_means_over_steps():
     assert result.curves["train/weight/hard"][0] > result.curves["train/weight/easy"][0]
 
 
+def test_balancer_is_told_that_an_epoch_has_ended():
+    curves = train("adaptive(every=epoch)", epochs=3).curves
+    assert curves["train/weight/easy"][0] == 1
+    for epoch in (1, 2):
+        easy, hard = (curves[f"train/loss/{task}"][epoch - 1] for task in TASKS)
+        assert curves["train/weight/easy"][epoch] == pytest.approx(2 * easy / (easy + hard), rel=1e-5)
+    dwa = train("dwa", epochs=3).curves["train/weight/easy"]
+    assert dwa[:2] == [1, 1]
+    assert dwa[2] != 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_same_seed_same_outcome_to_the_bit(method):
     models = [{}, {}]
