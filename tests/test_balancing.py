@@ -322,7 +322,8 @@ def test_options_reach_the_method():
 
 
 def test_names_are_sorted_and_complete():
-    assert balancing.names() == ["adaptive", "dwa", "equal", "revised_uncertainty", "uncertainty"]
+    assert balancing.names() == sorted(balancing.names())
+    assert {"adaptive", "dwa", "equal", "revised_uncertainty", "uncertainty"} <= set(balancing.names())
 
 
 @pytest.fixture
@@ -362,7 +363,7 @@ def test_taken_name(registry, name):
 def test_malformed_name(registry, name):
     with pytest.raises(InputError, match="lower-case identifier"):
         balancing.register(name, First)
-    assert balancing.names() == ["adaptive", "dwa", "equal", "revised_uncertainty", "uncertainty"]
+    assert name not in balancing.names()
 
 
 def test_registering_the_same_again_is_no_error(registry):
