@@ -396,7 +396,7 @@ def test_files_that_are_not_the_official_ones_are_named_for_what_they_are(small_
     described = agnews.load("real", train_rows=60).description
     assert described.kind == "real"
     assert described.description == (
-        "AG News (train.csv: 60 rows, not the official file; test.csv: 40 rows, not the official file)"
+        "AG News (train.csv: 60 of 80 rows, not the official file; test.csv: 40 rows, not the official file)"
     )
     for name in ("train.csv", "test.csv"):
         digest = hashlib.md5((small_files / name).read_bytes()).hexdigest()

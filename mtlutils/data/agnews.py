@@ -34,6 +34,7 @@ GROUPINGS = {"contiguous": (0, 0, 1, 1), "alternating": (0, 1, 0, 1), "outer": (
 Grouping = Literal["contiguous", "alternating", "outer"]
 _ARRAYS = (
     "vocabulary",
+    "rows_in_train_file",
     *(f"{split}_{part}" for split in ("train", "test") for part in ("tokens", "lengths", "labels")),
 )
 Rows = tuple[np.ndarray, list[str]]
@@ -74,7 +75,7 @@ def load(
         name = "generated topical text"
         splits = agnews_standin.generate()
         sums = {split: "sha256:" + _digest(splits[split]) for split in splits}
-        arrays = _tokenize(_choose(splits["train"], train_rows, name), splits["test"])
+        arrays = _tokenize(splits["train"], splits["test"], train_rows, name)
 
     lengths = torch.from_numpy(arrays["train_lengths"])
     labels = torch.from_numpy(arrays["train_labels"])
@@ -93,9 +94,8 @@ def load(
     train, validation = rows(held_in), rows(held_out)
     test = split(*(torch.from_numpy(arrays[f"test_{part}"]) for part in ("tokens", "lengths", "labels")))
     sizes = {"train": len(train), "validation": len(validation), "test": len(test)}
-    description = records.Data(
-        name=name, kind=kind, description=_describe(kind, len(labels), len(test), sums), checksums=sums, sizes=sizes
-    )
+    described = _describe(kind, len(labels), int(arrays["rows_in_train_file"]), len(test), sums)
+    description = records.Data(name=name, kind=kind, description=described, checksums=sums, sizes=sizes)
     return TextData(train, validation, test, arrays["vocabulary"].tolist(), {"2-class": 2, "4-class": 4}, description)
 
 
@@ -212,12 +212,12 @@ def _split_by_class(labels: np.ndarray, **size: float) -> tuple[np.ndarray, np.n
     return first, second
 
 
-def _tokenize(train: Rows, test: Rows) -> dict[str, np.ndarray]:
-    """Turn rows into flat token ids, lengths and labels in 0 to 3, with the vocabulary of the training rows."""
+def _tokenize(train: Rows, test: Rows, train_rows: int | None, name: str) -> dict[str, np.ndarray]:
+    """Turn rows into flat token ids, lengths and labels in 0 to 3, with the vocabulary of the training rows taken."""
     tokenizer = get_tokenizer("basic_english")
-    arrays: dict[str, np.ndarray] = {}
+    arrays = {"rows_in_train_file": np.array(len(train[1]))}
     vocabulary: Vocab | None = None
-    for split, (labels, texts) in (("train", train), ("test", test)):
+    for split, (labels, texts) in (("train", _choose(train, train_rows, name)), ("test", test)):
         bar = tqdm(texts, f"tokenising {split}", unit=" texts", delay=1, leave=False, file=sys.stderr)
         tokenized = [tokenizer(text) for text in bar]
         if vocabulary is None:
@@ -234,17 +234,15 @@ def _tokenize(train: Rows, test: Rows) -> dict[str, np.ndarray]:
 
 def _cached(source: Path, checksums: dict[str, str], train_rows: int | None) -> dict[str, np.ndarray]:
     """Return :func:`_tokenize` of the files, from the cache where they were tokenised before."""
-    key = hashlib.sha256(f"1 {torchtext.__version__} {sorted(checksums.items())} {train_rows}".encode()).hexdigest()[
-        :12
-    ]
-    path = folders.cache() / "tokenized" / f"agnews-{key}.npz"
+    identity = f"2 {torchtext.__version__} {sorted(checksums.items())} {train_rows}"
+    path = folders.cache() / "tokenized" / f"agnews-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.npz"
     try:
         with np.load(path) as stored:
             return {name: stored[name] for name in _ARRAYS}
     # Not there yet, or broken in any of the ways that zip files are: made again.
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile):
-        train = _choose(read_csv(source / "train.csv"), train_rows, str(source / "train.csv"))
-        arrays = _tokenize(train, read_csv(source / "test.csv"))
+        train, test = read_csv(source / "train.csv"), read_csv(source / "test.csv")
+        arrays = _tokenize(train, test, train_rows, str(source / "train.csv"))
     try:
         with folders.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the arrays for its own options
@@ -269,12 +267,13 @@ def _digest(rows: Rows) -> str:
     return hashlib.sha256((" ".join(map(str, rows[0])) + "\n".join(rows[1])).encode()).hexdigest()
 
 
-def _describe(kind: str, n_train: int, n_test: int, checksums: dict[str, str]) -> str:
+def _describe(kind: str, n_train: int, n_train_file: int, n_test: int, checksums: dict[str, str]) -> str:
+    train = f"{n_train:,}" if n_train == n_train_file else f"{n_train:,} of {n_train_file:,}"
     if kind == "stand-in":
-        return f"stand-in: {n_train:,} + {n_test:,} generated texts"
+        return f"stand-in: {train} + {n_test:,} generated texts"
 
-    def name(file: str, n: int) -> str:
+    def name(file: str, rows: str) -> str:
         is_official = checksums[file] == f"md5:{OFFICIAL_MD5[file]}"
-        return f"{file}: {n:,} rows, {'official' if is_official else 'not the official file'}"
+        return f"{file}: {rows} rows, {'official' if is_official else 'not the official file'}"
 
-    return f"AG News ({name('train.csv', n_train)}; {name('test.csv', n_test)})"
+    return f"AG News ({name('train.csv', train)}; {name('test.csv', f'{n_test:,}')})"

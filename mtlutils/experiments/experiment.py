@@ -201,8 +201,10 @@ class Experiment:
                     warnings.warn(f"{error}; it is made again", stacklevel=3)
         self._warn_of_other_data(found.values())
         missing = [run for run in runs if run not in found]
-        place = environment.device(device) if missing else None
-        torch.set_num_threads(self.threads)
+        place = None
+        if missing:
+            place = environment.device(device)
+            torch.set_num_threads(self.threads)
         with tqdm(total=len(missing), desc=self.name, unit="run", delay=2, file=sys.stderr) as bar:
             for run in missing:
                 assert place is not None
