@@ -23,13 +23,12 @@ from mtlutils.data import agnews_standin
 from mtlutils.data.text import TextData, TextSplit
 from mtlutils.errors import InputError
 
-CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 OFFICIAL_MD5 = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"}
 _BASE_URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
 """Digests and address as torchtext's documentation of AG_NEWS gives them."""
 
 GROUPINGS = {"contiguous": (0, 0, 1, 1), "alternating": (0, 1, 0, 1), "outer": (0, 1, 1, 0)}
-"""The three ways to make two groups of two classes out of four: class -> group."""
+"""The three ways to make two groups out of World, Sports, Business, Sci/Tech, in this order: class -> group."""
 
 Grouping = Literal["contiguous", "alternating", "outer"]
 _ARRAYS = (
