@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils import claims, figures, reproduction, statistics
+from mtlutils import claims, figures, profiles, reproduction, statistics
 from mtlutils.papers import Paper, Table
 from mtlutils.records import Record
 from mtlutils.reproduction import Key, Measured
@@ -98,7 +98,7 @@ def cost_shares(groups: Mapping[str, Sequence[Record]], experiment: str) -> HTML
         groups: Heading -> records of ``weighting_cost``; a column each, of those with the tasks of the experiment.
         experiment: Name of the experiment whose committed records give the time of a step.
     """
-    parameters = reproduction.profile_parameters("cpu", experiment)
+    parameters = profiles.parameters("cpu", experiment)
     found = reproduction.committed(experiment, parameters) if parameters else []
     steps = [record for record in found if record.method == "equal"]
     if not steps:

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import yaml
-
-from mtlutils import balancing, folders, records
+from mtlutils import balancing, profiles, records
 from mtlutils.claims import Cell
-from mtlutils.errors import InputError
 from mtlutils.papers import Table
 from mtlutils.records import Record
 
@@ -44,22 +41,6 @@ class Measured:
         return list({record.key: record for each in self.records.values() for record in each}.values())
 
 
-def profile_parameters(profile: str, notebook: str) -> dict[str, Any] | None:
-    """Return a notebook's parameters in a profile; None where it has none.
-
-    Raises:
-        InputError: the file is not valid YAML.
-    """
-    path = folders.project() / "profiles" / profile / f"{notebook}.yml"
-    if not path.is_file():
-        return None
-    try:
-        parameters: dict[str, Any] = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    return parameters
-
-
 def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
     """Return whether a notebook with these ``parameters`` asks for this record, the tasks left aside.
 
@@ -73,11 +54,6 @@ def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
         record.parameters[name] in value if isinstance(value, list) else record.parameters[name] == value
         for name, value in asked.items()
     )
-
-
-def sweep(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a notebook's sweep over ``learning_rates`` in the place of its main runs'."""
-    return {**parameters, "seeds": parameters["sweep_seeds"], "learning_rate": parameters["learning_rates"]}
 
 
 def committed(experiment: str, parameters: Mapping[str, Any]) -> list[Record]:
@@ -119,7 +95,7 @@ def reproduced(table: Table) -> Measured:
     """Return, for each cell, what the committed records of the best profile that has any say."""
     result = Measured(problems=[str(error) for error in _committed(table.experiment)[1]])
     for profile in reversed(PROFILES):
-        parameters = profile_parameters(profile, table.experiment)
+        parameters = profiles.parameters(profile, table.experiment)
         if parameters is not None:
             better = measured(table, committed(table.experiment, parameters), profile)
             result.cells |= better.cells
@@ -128,7 +104,7 @@ def reproduced(table: Table) -> Measured:
 
 
 def side_by_side(
-    experiment: str, this_run: Sequence[Record], profile: str, of_sweep: bool = False
+    experiment: str, this_run: Sequence[Record], profile: str, study: str = ""
 ) -> dict[str, Sequence[Record]]:
     """Return what a figure should show, by heading: the best profile's committed records, and those of this run.
 
@@ -138,13 +114,13 @@ def side_by_side(
         experiment: Name of the experiment.
         this_run: Its records, just made or loaded.
         profile: What their settings are called.
-        of_sweep: Whether they are those of the notebook's sweep over ``learning_rates``.
+        study: Which of the notebook's studies they are of (see :func:`mtlutils.profiles.of_study`).
     """
     groups: dict[str, Sequence[Record]] = {}
     for name in PROFILES:
-        parameters = profile_parameters(name, experiment)
+        parameters = profiles.parameters(name, experiment)
         if parameters is not None and not groups:
-            found = committed(experiment, sweep(parameters) if of_sweep else parameters)
+            found = committed(experiment, profiles.of_study(parameters, study))
             if found:
                 groups[_heading("Reproduced", found, name)] = found
     shown = {record.key for found in groups.values() for record in found}

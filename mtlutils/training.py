@@ -4,7 +4,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mtlutils import folders
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.errors import InputError
+from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
@@ -60,7 +61,7 @@ class _Progress:
 
 def train(
     *,
-    model: nn.Module,
+    model: MultiTaskModel,
     balancer: Balancer,
     optimizer: torch.optim.Optimizer,
     losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
@@ -72,6 +73,7 @@ def train(
     schedule: Literal["constant", "one_cycle"] = "constant",
     precision: Literal["fp32", "bf16"] = "fp32",
     patience: int | None = None,
+    step_length: bool = False,
     checkpoint: Path | None = None,
     progress: str = "",
 ) -> Result:
@@ -94,6 +96,8 @@ def train(
         precision: ``"bf16"`` runs the forward pass under autocast.
         patience: Stop when the summed validation loss has not improved for this many epochs, and report the epoch
             where it was lowest. None: report the last epoch.
+        step_length: Also measure how far each step moves the shared parameters (Euclidean norm); its mean over an
+            epoch is the curve ``train/step_length``.
         checkpoint: File that takes the state after every epoch but the last. Where it is there already, training goes
             on from it.
         progress: Name beside the progress bar.
@@ -146,6 +150,7 @@ def train(
             model.train()
             loss_sum = torch.zeros(len(tasks), device=device)
             weight_sum = torch.zeros(len(tasks), device=device)
+            length_sum = torch.zeros((), device=device)
             for inputs, targets in splits["train"].batches(batch_size, order):
 
                 def closure(inputs: Any = inputs, targets: dict[str, Tensor] = targets) -> Tensor:
@@ -153,7 +158,10 @@ def train(
                         outputs = model(*inputs)
                     return task_losses(outputs, targets)
 
+                before = _flat(model.shared_parameters()) if step_length else None
                 loss_sum += balancer.step(closure, model, optimizer)
+                if before is not None:
+                    length_sum += torch.dist(_flat(model.shared_parameters()), before)
                 if balancer.weights is not None:
                     weight_sum += balancer.weights
                 scheduler.step()
@@ -164,6 +172,8 @@ def train(
             if balancer.weights is not None:
                 weights = zip(tasks, weight_sum / steps_per_epoch, strict=True)
                 values |= {f"train/weight/{task}": weight for task, weight in weights}
+            if step_length:
+                values["train/step_length"] = length_sum / steps_per_epoch
             values |= evaluate("validation") | evaluate("test")
             fetched = torch.stack([value.float() for value in values.values()]).tolist()
             # Seven digits are all that a float32 has.
@@ -217,6 +227,11 @@ def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> t
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=[group["lr"] for group in groups], total_steps=steps, cycle_momentum=cycles
     )
+
+
+def _flat(parameters: Iterable[nn.Parameter]) -> Tensor:
+    # torch's own parameters_to_vector refuses the channels-last layout.
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 
 class _Stopwatch:

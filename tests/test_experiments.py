@@ -16,7 +16,7 @@ import yaml
 from papermill import inspect_notebook
 from pydantic import Field
 
-from mtlutils import experiments, folders, records, reproduction
+from mtlutils import experiments, folders, profiles, records, reproduction
 from mtlutils.errors import InputError
 from mtlutils.experiments import Experiment, Settings
 from mtlutils.records import Data, Timing
@@ -113,7 +113,7 @@ def test_notebook_runs_its_methods_and_its_sweep():
     main = AGNEWS.plan(["equal", "dwa"], [0, 1, 2], learning_rate=0.5, epochs=3)
     assert AGNEWS.plan_notebook(parameters) == main
     sweep = AGNEWS.plan(["equal", "dwa"], [0, 5], learning_rate=[0.1, 0.5], epochs=3)
-    with_sweep = parameters | {"learning_rates": [0.1, 0.5], "sweep_seeds": [0, 5]}
+    with_sweep = parameters | {"sweep_learning_rate": [0.1, 0.5], "sweep_seeds": [0, 5]}
     runs = AGNEWS.plan_notebook(with_sweep)
     assert set(runs) == {*main, *sweep}
     assert len(runs) == 6 + 8 - 2  # seed 0 at 0.5 is in both
@@ -230,7 +230,9 @@ def test_wrong_option_is_told_before_anything_is_measured(made_up, measured):
 
 
 def test_unknown_experiment():
-    with pytest.raises(InputError, match="unknown experiment 'nonesuch'; there are: adaptive_agnews, weighting_cost"):
+    with pytest.raises(
+        InputError, match="unknown experiment 'nonesuch'; there are: adaptive_agnews, adaptive_cifar100, weighting_cost"
+    ):
         experiments.load("nonesuch")
 
 
@@ -528,6 +530,6 @@ def test_committed_records_of_an_experiment_are_on_one_data_set():
 def test_learning_rate_of_the_cpu_profile_is_the_one_that_validation_chooses():
     parameters = yaml.safe_load((ROOT / "profiles" / "cpu" / "adaptive_agnews.yml").read_text())
     committed("adaptive_agnews")
-    found = reproduction.committed("adaptive_agnews", reproduction.sweep(parameters))
-    assert {record.parameters["learning_rate"] for record in found} == set(parameters["learning_rates"])
+    found = reproduction.committed("adaptive_agnews", profiles.of_study(parameters, "sweep"))
+    assert {record.parameters["learning_rate"] for record in found} == set(parameters["sweep_learning_rate"])
     assert parameters["learning_rate"] == reproduction.chosen_learning_rate(found)

@@ -10,7 +10,7 @@ import yaml
 from bs4 import BeautifulSoup
 from made_up import a_record
 
-from mtlutils import figures, folders, pages, papers, records, report, reproduction, statistics
+from mtlutils import figures, folders, pages, papers, profiles, records, report, reproduction, statistics
 from mtlutils.errors import InputError
 from mtlutils.reproduction import Measured
 
@@ -141,7 +141,7 @@ def test_list_stands_for_each_of_its_values():
 
 
 def test_sweep_has_its_own_seeds_and_all_rates():
-    asked = reproduction.sweep(PARAMETERS | {"sweep_seeds": [5], "learning_rates": [2.0, 3.0]})
+    asked = profiles.of_study(PARAMETERS | {"sweep_seeds": [5], "sweep_learning_rate": [2.0, 3.0]}, "sweep")
     assert (asked["seeds"], asked["learning_rate"], asked["epochs"]) == ([5], [2.0, 3.0], 2)
     assert reproduction.belongs(accuracy("equal", 5, 0.5, 0.5, learning_rate=3.0), asked)
     assert not reproduction.belongs(accuracy("equal", 0, 0.5, 0.5), asked)
@@ -207,7 +207,7 @@ def test_profile_that_is_not_yaml_names_the_file(project):
 
 
 def test_figures_show_the_best_profile_and_this_run(project):
-    profile(project, "cpu", sweep_seeds=[0], learning_rates=[1.0, 2.0])
+    profile(project, "cpu", sweep_seeds=[0], sweep_learning_rate=[1.0, 2.0])
     mine = [accuracy("equal", 9, 0.5, 0.5, kind="stand-in")]
     assert reproduction.side_by_side("adaptive_agnews", mine, "smoke") == {
         "This run (stand-in: made up, profile smoke)": mine
@@ -218,7 +218,7 @@ def test_figures_show_the_best_profile_and_this_run(project):
         "Reproduced (made up, profile cpu)": [ours],
         "This run (stand-in: made up, profile smoke)": mine,
     }
-    groups = reproduction.side_by_side("adaptive_agnews", mine, "smoke", of_sweep=True)
+    groups = reproduction.side_by_side("adaptive_agnews", mine, "smoke", study="sweep")
     assert {record.key for record in groups["Reproduced (made up, profile cpu)"]} == {ours.key, swept.key}
     # loaded records are shown once
     assert reproduction.side_by_side("adaptive_agnews", [ours], "cpu") == {"Reproduced (made up, profile cpu)": [ours]}

@@ -67,4 +67,4 @@ def _checksums() -> dict[str, str] | None:
     return agnews.checksums(agnews.folder()) if is_there else None
 
 
-experiment = Experiment("adaptive_agnews", AGNewsSettings, _measure, _checksums)
+experiment = Experiment("adaptive_agnews", AGNewsSettings, _measure, _checksums, studies=("sweep",))

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from mtlutils import balancing, environment, folders, records
+from mtlutils import balancing, environment, folders, profiles, records
 from mtlutils.errors import InputError
 from mtlutils.records import Data, Record
 from mtlutils.training import Result
@@ -75,6 +75,7 @@ class Experiment:
         checksums: The checksums of the real data at hand, None where there are none.
         threads: Threads of a run on a CPU. A fixed number gives the same record on any number of cores; small networks
             are fastest with one.
+        studies: Names of what its notebook runs beside its main runs.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Experiment:
     measure: Callable[[Run, torch.device], tuple[Data, Result]]
     checksums: Callable[[], dict[str, str] | None] = lambda: None
     threads: int = 1
+    studies: tuple[str, ...] = ()
 
     def plan(
         self, methods: Iterable[str], seeds: Iterable[int], *, results: str | Path = "", **parameters: Any
@@ -156,15 +158,14 @@ class Experiment:
     def plan_notebook(self, parameters: Mapping[str, Any]) -> list[Run]:
         """List every run that the notebook asks for, given its parameters.
 
-        A notebook runs ``methods`` with ``seeds`` at its settings and, where it has ``learning_rates``, once more with
-        ``sweep_seeds`` at each of those.
+        A notebook runs ``methods`` with ``seeds`` at its settings, and each of its studies with its own in their place
+        (see :func:`mtlutils.profiles.of_study`).
         """
-        settings = {name: parameters[name] for name in self.settings.model_fields if name in parameters}
-        where = {"results": parameters.get("results", "")}
-        runs = self.plan(parameters["methods"], parameters["seeds"], **where, **settings)
-        if "learning_rates" in parameters:
-            sweep = settings | {"learning_rate": parameters["learning_rates"]}
-            runs += self.plan(parameters["methods"], parameters["sweep_seeds"], **where, **sweep)
+        runs = []
+        for study in ("", *self.studies):
+            asked = profiles.of_study(parameters, study)
+            settings = {name: asked[name] for name in self.settings.model_fields if name in asked}
+            runs += self.plan(asked["methods"], asked["seeds"], results=asked.get("results", ""), **settings)
         return list(dict.fromkeys(runs))
 
     def _validated(self, parameters: dict[str, Any]) -> Settings:

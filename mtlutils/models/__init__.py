@@ -2,5 +2,6 @@
 
 from mtlutils.models.multi_task import MultiTaskModel
 from mtlutils.models.text import text_classifier
+from mtlutils.models.wide_resnet import wide_resnet
 
-__all__ = ["MultiTaskModel", "text_classifier"]
+__all__ = ["MultiTaskModel", "text_classifier", "wide_resnet"]

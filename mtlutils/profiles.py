@@ -1,0 +1,36 @@
+"""Profiles: a notebook's parameters, kept in ``profiles/PROFILE/NOTEBOOK.yml``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from mtlutils import folders
+from mtlutils.errors import InputError
+
+
+def parameters(profile: str, notebook: str) -> dict[str, Any] | None:
+    """Return a notebook's parameters in a profile; None where it has none.
+
+    Raises:
+        InputError: the file is not valid YAML.
+    """
+    path = folders.project() / "profiles" / profile / f"{notebook}.yml"
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    return found
+
+
+def of_study(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
+    """Return the parameters of one of a notebook's studies, which are further runs beside its main ones.
+
+    A parameter called ``STUDY_NAME`` takes the place of the one called ``NAME``: ``sweep_seeds`` are the ``seeds`` of
+    the study ``sweep``. The study ``""`` is the main runs.
+    """
+    prefix = f"{study}_" if study else ""
+    own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+    return {**parameters, **own}
