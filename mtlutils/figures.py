@@ -124,8 +124,21 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
                 axis.set_xticks(sorted({_learning_rate(record) for record in found}))
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.xaxis.set_minor_locator(NullLocator())
-            row[0].set_ylabel(label)
+            _label_lines(row, label)
         _legend(figure, axes)
+    return figure
+
+
+def images(pixels: np.ndarray, titles: Sequence[str]) -> Figure:
+    """Draw images (N, H, W, 3) of bytes in rows of five, each below its title."""
+    with plt.style.context(_STYLE):
+        height = math.ceil(len(pixels) / 5)
+        figure, axes = plt.subplots(height, 5, figsize=(9, 2.2 * height), layout="constrained", squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, image, title in zip(axes.flat, pixels, titles, strict=False):
+            axis.imshow(image, interpolation="nearest")
+            axis.set_title(title, fontsize="small")
     return figure
 
 
@@ -239,20 +252,32 @@ def _panels(
                     _line(axis, order.index(method), method, list(range(1, len(points) + 1)), points)
                 axis.set(xlabel="epoch", title=panel)
                 axis.xaxis.get_major_locator().set_params(integer=True)
-            row[0].set_ylabel(label)
+            _label_lines(row, label)
         _legend(figure, axes)
     return figure, axes
 
 
 def _grid(rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, np.ndarray]:
-    """A figure with a row of panels under each heading."""
-    size = (9, 3 * len(rows))
-    figure = plt.figure(figsize=size, layout="constrained")
+    """A figure with a panel for each column under each heading, at most three side by side."""
+    width = min(len(columns), 3)
+    height = math.ceil(len(columns) / width)
+    figure = plt.figure(figsize=(9, 3 * height * len(rows)), layout="constrained")
     axes = []
     for part, heading in zip(figure.subfigures(len(rows), 1, squeeze=False).flat, rows, strict=True):
         part.suptitle(heading, x=0.01, ha="left", fontsize="medium", fontweight="bold")
-        axes.append(part.subplots(1, len(columns), squeeze=False)[0])
+        panels = part.subplots(height, width, squeeze=False).flatten()
+        for spare in panels[len(columns) :]:
+            spare.remove()
+        axes.append(panels[: len(columns)])
     return figure, np.array(axes)
+
+
+def _label_lines(panels: Iterable[Axes], label: str) -> None:
+    """Label the vertical axis of the first panel of each line."""
+    for axis in panels:
+        place = axis.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axis.set_ylabel(label)
 
 
 def _line(axis: Axes, i: int, label: str, x: Sequence[float], points: Sequence[Point], marker: str = "") -> None:

@@ -3,7 +3,8 @@
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 from IPython.display import HTML
@@ -80,6 +81,81 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
     )
     frame = pd.DataFrame(rows)
     return box(frame, (caption, legend), [_reproduced_from(table, best)], uuid=f"{table_id}-claims", index=False)
+
+
+def variants(
+    table: Table,
+    groups: Mapping[str, Sequence[Record]],
+    label: Callable[[Record], tuple[str, str] | None],
+    caption: str,
+    extra: Mapping[str, str] | None = None,
+) -> HTML:
+    """Show variants of a method in each column of a table, and their lead over the first of them, paired over seeds.
+
+    Args:
+        table: Gives columns, metrics and unit.
+        groups: Heading -> records; a table each.
+        label: Section and row of a record, of which each section's first is what its others are compared with; None
+            leaves a record out.
+        caption: What the variants are.
+        extra: Further columns: label -> name of a curve, whose mean over epochs is shown.
+    """
+    return HTML("".join(_variants(table, *group, label, caption, extra or {}) for group in groups.items()))
+
+
+def _variants(
+    table: Table,
+    heading: str,
+    found: Sequence[Record],
+    label: Callable[[Record], tuple[str, str] | None],
+    caption: str,
+    extra: Mapping[str, str],
+) -> str:
+    rows: dict[tuple[str, str], dict[int, Record]] = {}
+    for record in found:
+        if (row := label(record)) is not None:
+            rows.setdefault(row, {})[record.seed] = record
+    order = list(dict.fromkeys(section for section, _ in rows))
+    rows = dict(sorted(rows.items(), key=lambda item: order.index(item[0][0])))
+    first = dict(reversed(rows))  # section -> its first row
+    used = [record for by_seed in rows.values() for record in by_seed.values()]
+    text: dict[tuple[str, str], list[str]] = {}
+    for column in table.columns:
+        metric = table.metric_key(column.id)
+        values = {
+            row: {seed: table.in_unit(record.metrics[metric]) for seed, record in by_seed.items()}
+            for row, by_seed in rows.items()
+        }
+        text[column.label, table.unit] = [number(*statistics.interval(each.values()), "") for each in values.values()]
+        text[column.label, "lead"] = [
+            "–" if first[section] == row else _lead(values[section, row], values[section, first[section]])
+            for section, row in rows
+        ]
+    for name, curve in extra.items():
+        means = [[statistics.interval(each.curves[curve])[0] for each in by_seed.values()] for by_seed in rows.values()]
+        text[name, "mean"] = [number(*statistics.interval(each), "") for each in means]
+    sections = [section if row == first[section] else "" for section, row in rows]
+    names = [row for _, row in rows]
+    index = pd.MultiIndex.from_arrays([sections, names]) if any(sections) else pd.Index(names)
+    legend = (
+        "Mean over seeds ± half the 95 % interval of the mean. Lead: over the first row"
+        + " of the same section" * any(sections)
+        + f", paired over seeds, in the unit {table.unit}; its interval is for this one comparison."
+    )
+    uuid = re.sub(r"\W+", "-", f"{caption} {heading}".lower()).strip("-")
+    notes = [provenance(heading, used)]
+    return box(
+        pd.DataFrame(text, index=index), (f"{caption} {heading}.", legend), notes, _settings({heading: used}), uuid=uuid
+    ).data
+
+
+def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> str:
+    pairs = [(values[seed], others[seed]) for seed in values if seed in others]
+    leads = [a - b for a, b in pairs if a is not None and b is not None]
+    mean, half = statistics.interval(leads)
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:+.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
 
 
 def costs(groups: Mapping[str, Sequence[Record]]) -> HTML:

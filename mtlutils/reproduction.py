@@ -86,7 +86,7 @@ def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
                 result.records.setdefault(key, []).append(record)
     for key, each in result.records.items():
         metric = table.metric_key(key[1])
-        values = {record.seed: _scaled(record.metrics[metric], table.scale) for record in each}
+        values = {record.seed: table.in_unit(record.metrics[metric]) for record in each}
         result.cells[key] = Cell(values=values, profile=profile, data=each[0].data.kind)
     return result
 
@@ -104,7 +104,7 @@ def reproduced(table: Table) -> Measured:
 
 
 def side_by_side(
-    experiment: str, this_run: Sequence[Record], profile: str, study: str = ""
+    experiment: str, this_run: Sequence[Record], profile: str, studies: Sequence[str] = ("",)
 ) -> dict[str, Sequence[Record]]:
     """Return what a figure should show, by heading: the best profile's committed records, and those of this run.
 
@@ -114,13 +114,14 @@ def side_by_side(
         experiment: Name of the experiment.
         this_run: Its records, just made or loaded.
         profile: What their settings are called.
-        study: Which of the notebook's studies they are of (see :func:`mtlutils.profiles.of_study`).
+        studies: Which of the notebook's studies they are of (see :func:`mtlutils.profiles.of_study`).
     """
     groups: dict[str, Sequence[Record]] = {}
     for name in PROFILES:
         parameters = profiles.parameters(name, experiment)
         if parameters is not None and not groups:
-            found = committed(experiment, profiles.of_study(parameters, study))
+            each = [committed(experiment, profiles.of_study(parameters, study)) for study in studies]
+            found = list({record.key: record for study in each for record in study}.values())
             if found:
                 groups[_heading("Reproduced", found, name)] = found
     shown = {record.key for found in groups.values() for record in found}
@@ -153,10 +154,6 @@ def chosen_learning_rate(found: Iterable[Record]) -> float | None:
         if len(good) == len(values):
             means[rate] = sum(good) / len(good)
     return max(means, key=means.__getitem__, default=None)
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
 
 
 @cache

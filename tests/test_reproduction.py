@@ -218,7 +218,7 @@ def test_figures_show_the_best_profile_and_this_run(project):
         "Reproduced (made up, profile cpu)": [ours],
         "This run (stand-in: made up, profile smoke)": mine,
     }
-    groups = reproduction.side_by_side("adaptive_agnews", mine, "smoke", study="sweep")
+    groups = reproduction.side_by_side("adaptive_agnews", mine, "smoke", studies=["sweep"])
     assert {record.key for record in groups["Reproduced (made up, profile cpu)"]} == {ours.key, swept.key}
     # loaded records are shown once
     assert reproduction.side_by_side("adaptive_agnews", [ours], "cpu") == {"Reproduced (made up, profile cpu)": [ours]}
@@ -456,6 +456,68 @@ def test_costs_by_method_and_number_of_tasks():
     assert [text for text, _ in rows["equal"]] == ["10.0 µs", "1.00", "10.0 µs", "1.00"]
 
 
+def cells(table_html):
+    """Row label -> texts of its cells."""
+    rows = BeautifulSoup(table_html, "html.parser").select("tbody tr")
+    return {
+        " ".join(th.get_text() for th in row.select("th")).strip(): [td.get_text() for td in row.select("td")]
+        for row in rows
+    }
+
+
+def test_variants_are_compared_with_the_first_row_seed_by_seed():
+    found = [
+        accuracy("dwa", 0, 0.1, 0.1),
+        accuracy("adaptive", 0, 0.50, 0.25),
+        accuracy("adaptive", 1, 0.60, 0.25),
+        accuracy("equal", 0, 0.51, 0.25),
+        accuracy("equal", 1, 0.63, None),
+        accuracy("equal", 2, 0.99, 0.25),
+    ]
+
+    def label(record):
+        return None if record.method == "dwa" else ("", record.method)
+
+    shown = report.variants(TABLE3, {"Here (real)": found}, label, "Two schemes.")
+    half = 12.706204736 * 0.01  # 97.5 % quantile of Student's t with one degree of freedom, and s / sqrt(2) of +1, +3
+    assert cells(shown.data) == {
+        "adaptive": ["55.00 ± 63.53", "–", "25.00 ± 0.00", "–"],
+        "equal": [f"71.00 ± {number_half(51, 63, 99)}", f"+2.00 ± {100 * half:.2f}", "25.00 ± 0.00", "+0.00"],
+    }
+    assert "Two schemes. Here (real)." in shown.data
+    assert "3 seeds" not in shown.data and "seeds 0–2" in shown.data
+
+
+def number_half(*values):
+    return f"{statistics.interval(values)[1]:.2f}"
+
+
+def test_variants_of_a_section_are_compared_within_it():
+    found = [
+        accuracy(method, 0, two, 0.5, grouping=grouping)
+        for grouping, method, two in (
+            ("contiguous", "equal", 0.5),
+            ("outer", "equal", 0.7),
+            ("outer", "other", 0.6),
+            ("contiguous", "dwa", 0.8),
+        )
+    ]
+    shown = report.variants(TABLE3, {"Here": found}, lambda r: (r.parameters["grouping"], r.method), "By grouping.")
+    assert {name: texts[:2] for name, texts in cells(shown.data).items()} == {
+        "contiguous equal": ["50.00", "–"],
+        "dwa": ["80.00", "+30.00"],
+        "outer equal": ["70.00", "–"],
+        "other": ["60.00", "-10.00"],
+    }
+
+
+def test_variants_show_the_mean_of_a_curve():
+    curves = {"train/step_length": [1.0, 3.0]}
+    found = [accuracy("equal", seed, 0.5, 0.5).model_copy(update={"curves": curves}) for seed in (0, 1)]
+    shown = report.variants(TABLE3, {"Here": found}, lambda r: ("", r.method), "S.", {"step": "train/step_length"})
+    assert cells(shown.data)["equal"][-1] == "2.00 ± 0.00"
+
+
 def test_pages_count_what_is_there(project, tmp_path):
     profile(project, "cpu")
     commit(project, accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 1, 0.75, 0.5))
@@ -577,6 +639,23 @@ def test_sweep_has_a_gap_where_a_run_diverged():
     assert line.get_ydata().tolist() == pytest.approx([0.4, 0.6, math.nan], nan_ok=True)
     assert lines_of(figure.axes[1])["equal"] == [0.5, 0.5, 0.5]
     assert "chosen" in {text.get_text() for text in figure.axes[0].texts}
+
+
+def test_at_most_three_panels_stand_side_by_side():
+    curves = {f"test/loss/{task}": [2.0, 1.0] for task in "abcde"}
+    found = [a_record(parameters={"tasks": list("abcde")}, curves=curves, seed=seed) for seed in (0, 1)]
+    figure = figures.loss_curves({"Here": found, "There": found}, list("abcde"))
+    assert [axis.get_title() for axis in figure.axes] == [*"abcde", "sum"] * 2
+    columns = [axis.get_subplotspec().colspan.start for axis in figure.axes]
+    assert columns == [0, 1, 2] * 4
+    assert [bool(axis.get_ylabel()) for axis in figure.axes] == [column == 0 for column in columns]
+    plt.close(figure)
+
+
+def test_images_have_their_titles():
+    figure = figures.images(np.zeros((7, 4, 4, 3), dtype=np.uint8), list("abcdefg"))
+    assert [axis.get_title() for axis in figure.axes if axis.images] == list("abcdefg")
+    plt.close(figure)
 
 
 def test_cost():

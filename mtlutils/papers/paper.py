@@ -73,6 +73,10 @@ class Table(_Published):
         """Return the key of the metric that fills ``column`` (an id) in our records."""
         return self.metric.format(task=self.column(column).task)
 
+    def in_unit(self, value: float | None) -> float | None:
+        """Return a metric of our records in ``unit``; None, of a diverged run, stays None."""
+        return None if value is None else value * self.scale
+
     def printed(self, row: str, column: str) -> str:
         """Return a cell as the paper prints it."""
         return self.row(row).printed[[each.id for each in self.columns].index(column)]
