@@ -27,7 +27,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nolock: a killed run would leave its lock behind, and every later one would stop at it.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime input
 
-.PHONY: book test lint notebooks lock clean help
+.PHONY: book test lint notebooks bench lock clean help
 
 book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper first trains what has no record
 	@mkdir -p $(LOGS)
@@ -47,6 +47,9 @@ lint: $(READY)  ## ruff and mypy
 notebooks: $(READY)  ## run every notebook in place with its defaults, keeping outputs only in cells tagged keep_output
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 	$(BIN)/nbstripout --keep-count --extra-keys metadata.language_info notebooks/*.ipynb  # nbval wants the counts
+
+bench: $(READY)  ## measure what a training step and its data cost, as ratios within one run
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 lock: $(READY)  ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -1,31 +1,27 @@
-"""What training on CIFAR-100's five tasks (Huq & Pervin 2022) costs: weighting methods, data pipelines, bf16.
+"""What training on CIFAR-100's five tasks (Huq & Pervin 2022) costs: weighting methods, data pipelines and bf16.
 
-Run it with ``python benchmarks/cifar100.py``; ``--help`` lists what can be set. It needs no data set, since time does
-not depend on what is in an image.
-
-Every number is a ratio between two parts of this one run: 1.2 is 20 % more time, or memory, than what the part is
-compared with. All parts take turns, in an order drawn anew each round, so that a slower spell of the machine meets all
-of them alike. The median and the quartiles are over the rounds' ratios. ``equal, again`` does what it is compared with:
-a ratio no further from 1 than its quartiles says nothing.
+Run it with ``python benchmarks/cifar100.py``; ``--help`` lists what can be set. It needs no data set.
+Every number is a ratio within this one run: 1.2 is 20 % more time, or memory, than what a part is compared with. All
+parts take turns, in an order drawn anew each round, and medians and quartiles are over the rounds' ratios.
+``equal, again`` is the same work twice: a smaller difference from 1 says nothing.
 
 A step is one update of the model, its batch already on the device. A batch is read, shuffled, cropped, mirrored,
-normalised and put on the device; its ratio to a step, if it has no workers, is the time it adds. Workers prepare batches
-during the step, and make it wait where their ratio to it is above 1. They start before the first round.
+normalised and put on the device; compared with a step, it is the time that it adds to one. Workers, which start in a
+round that does not count, prepare batches meanwhile: the step waits for them where that ratio is above 1.
 
-Memory is each part's peak alone in a process: what PyTorch held on a GPU; else the process's resident size less that of
-one which only imported the same. There it is not given with workers: they share pages with the process.
+Memory is the peak of each part alone in a new process: on a GPU what PyTorch held there, else the resident size less
+that of a process that only imports. A dash: workers share pages with their parent, so theirs would count twice.
 """
 
 import argparse
 import random
+import resource
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -40,75 +36,63 @@ from mtlutils import balancing, environment
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data.cifar100 import N_CLASSES
 from mtlutils.data.images import ImageSplit
-from mtlutils.errors import InputError
 from mtlutils.models import wide_resnet
 
 METHODS = ["uncertainty", "revised_uncertainty", "dwa", "adaptive", "adaptive(detach=false)", "adaptive(every=epoch)"]
 STEP, BATCH = "step: equal", "batch: ImageSplit"
+Options = argparse.Namespace
+Work = Callable[[], int]  # does a part's share of a round, and returns for how many images
 
-Work = Callable[[], int]
-"""Does a round's share of a part's work, and returns the number of images."""
 
-
-def parts(options: argparse.Namespace) -> dict[str, Callable[[], Work]]:
-    """Return what is compared: name -> what prepares its work."""
+def parts(options: Options) -> dict[str, Callable[[], Work]]:
+    """Return what is measured: name -> what prepares the work."""
     names = {STEP: "equal", "step: equal, again": "equal"} | {f"step: {method}": method for method in METHODS}
     # The balancers now, so that their imports count as imports.
     steps = {name: partial(step, options, balancing.create(method, len(N_CLASSES))) for name, method in names.items()}
     steps["step: equal, bf16"] = partial(step, options, balancing.create("equal", len(N_CLASSES)), bf16=True)
-    loaders = {f"batch: torchvision, {n} workers": partial(torchvision_epoch, options, n) for n in options.workers}
-    return steps | {BATCH: partial(image_split_epoch, options)} | loaders
+    loaders = {f"batch: torchvision, workers: {n}": partial(epoch, options, n) for n in options.workers}
+    return steps | {BATCH: partial(epoch, options)} | loaders
 
 
-def image_split(options: argparse.Namespace, device: torch.device | str) -> ImageSplit:
-    """Return random images and labels, to be augmented as in training."""
+def random_images(options: Options, device: torch.device) -> ImageSplit:
+    """Return images to be augmented as in the experiment."""
     images = torch.randint(256, (options.images, 32, 32, 3), dtype=torch.uint8)
     targets = {task: torch.randint(n, (options.images,)).to(device) for task, n in N_CLASSES.items()}
     mean, std = torch.full((2, 3), 127.5, device=device)
     return ImageSplit(images.to(device), targets, mean, std, padding=4)
 
 
-def step(options: argparse.Namespace, balancer: Balancer, bf16: bool = False) -> Work:
+def step(options: Options, balancer: Balancer, bf16: bool = False) -> Work:
     """Prepare training steps as in the experiment."""
     device = options.device
     model = wide_resnet(options.depth, options.width, N_CLASSES).to(device, memory_format=torch.channels_last)
-    balancer.to(device)
-    # The learning rate is small: on random labels, a larger one could end in infinities.
-    optimizer = torch.optim.SGD([*model.parameters(), *balancer.parameters()], lr=1e-4, momentum=0.9)
-    (images,), targets = next(image_split(options, device).batches(options.batch_size, torch.Generator()))
-    autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    # A small learning rate: on random labels, a larger one could end in infinities.
+    optimizer = torch.optim.SGD([*model.parameters(), *balancer.to(device).parameters()], lr=1e-4, momentum=0.9)
+    (images,), targets = next(random_images(options, device).batches(options.batch_size, torch.Generator()))
 
     def losses() -> Tensor:
-        with autocast:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             outputs = model(images)
         return torch.stack([cross_entropy(outputs[task].float(), targets[task]) for task in N_CLASSES])
 
-    for _ in range(2):  # from then on, the methods with an epoch clock have the history that they weigh by
-        balancer.step(losses, model, optimizer)
-        balancer.end_epoch()
-
-    def work() -> int:
-        for _ in range(options.steps):
+    def work(n_steps: int = options.steps) -> int:
+        for _ in range(n_steps):
             balancer.step(losses, model, optimizer)
-        return options.steps * options.batch_size
+        return n_steps * len(images)
 
+    for _ in range(2):  # epochs, the history that some methods weigh by
+        work(1)
+        balancer.end_epoch()
     return work
 
 
-def image_split_epoch(options: argparse.Namespace) -> Work:
-    """Prepare epochs of this project's batches."""
-    split, order = image_split(options, options.device), torch.Generator()
-    return lambda: sum(len(images) for (images,), _ in split.batches(options.batch_size, order))
-
-
 class PILImages(Dataset[tuple[Tensor, Tensor]]):
-    """Images that go through PIL one by one, as in torchvision's own data sets, and their targets (T,)."""
+    """Images that pass through PIL one by one, as in torchvision's own data sets, with their targets (T,)."""
 
     def __init__(self, split: ImageSplit) -> None:
-        self.pixels = split.images.numpy()
-        self.targets = torch.stack(list(split.targets.values()), dim=1)
-        normalize = transforms.Normalize((split.mean / 255).tolist(), (split.std / 255).tolist())
+        self.pixels, self.targets = split.images.numpy(), torch.stack(list(split.targets.values()), dim=1)
         augment = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        normalize = transforms.Normalize((split.mean / 255).tolist(), (split.std / 255).tolist())
         self.transform = transforms.Compose([*augment, transforms.ToTensor(), normalize])
 
     def __len__(self) -> int:
@@ -118,123 +102,100 @@ class PILImages(Dataset[tuple[Tensor, Tensor]]):
         return self.transform(Image.fromarray(self.pixels[index])), self.targets[index]
 
 
-def torchvision_epoch(options: argparse.Namespace, workers: int) -> Work:
-    """Prepare epochs of the usual batches."""
+def epoch(options: Options, workers: int | None = None) -> Work:
+    """Prepare epochs of this project's batches or, given a number of workers, of the usual ones."""
     device = options.device
-    loader = DataLoader(
-        PILImages(image_split(options, "cpu")),
-        batch_size=options.batch_size,
-        shuffle=True,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=workers > 0,
-    )
+    if workers is None:
+        split, order = random_images(options, device), torch.Generator()
+        return lambda: sum(len(batch) for (batch,), _ in split.batches(options.batch_size, order))
+    images = PILImages(random_images(options, torch.device("cpu")))
+    kept = {"pin_memory": device.type == "cuda", "persistent_workers": workers > 0}
+    loader = DataLoader(images, options.batch_size, shuffle=True, num_workers=workers, **kept)
 
     def work() -> int:
-        for images, targets in loader:
-            images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        for batch, targets in loader:
+            batch.to(device, non_blocking=True, memory_format=torch.channels_last)
             targets.to(device, non_blocking=True)
-        return options.images
+        return len(images)
 
     return work
 
 
-def peak_memory(options: argparse.Namespace, part: str) -> int:
-    """Do a part's work, or for ``"imports"`` nothing, and return this process's peak of memory in bytes."""
+def measure_seconds(options: Options) -> pd.DataFrame:
+    """Return the seconds that each part (column) takes for a batch in each round (row)."""
+    work = {part: prepare() for part, prepare in parts(options).items()}
+    times: dict[str, list[float]] = {part: [] for part in work}
+    turns = [part for _ in range(options.rounds + 1) for part in random.sample(list(work), len(work))]
+    for part in tqdm(turns, desc="time", unit="part", delay=2, leave=False):
+        started = time.perf_counter()
+        n_images = work[part]()
+        if options.device.type == "cuda":
+            torch.cuda.synchronize(options.device)
+        times[part].append((time.perf_counter() - started) / n_images * options.batch_size)
+    return pd.DataFrame(times)[1:]  # the first round warms up
+
+
+def measure_memory(options: Options) -> pd.DataFrame:
+    """Return the peak bytes of each part (column) in each of up to three rounds (rows)."""
+    # A fork of a process that has only imported is quick, but not safe on macOS.
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(["pandas", "torchvision", "mtlutils.balancing.dwa", "mtlutils.data.cifar100"])
+    workers = [n for n in options.workers if n == 0 or options.device.type == "cuda"]
+    options = Options(**vars(options) | {"steps": 1, "workers": workers})
+    turns = ["imports", *parts(options)] * min(options.rounds, 3)
+    peaks: dict[str, list[int]] = {part: [] for part in turns}
+    for part in tqdm(turns, desc="memory", unit="part", delay=2, leave=False):
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            peaks[part].append(process.submit(peak_memory, options, part).result())
+    table = pd.DataFrame(peaks)
+    return table.sub(table.pop("imports"), axis=0)
+
+
+def peak_memory(options: Options, part: str) -> int:
+    """Do a part's work, none if there is no such part, and return this process's peak in bytes."""
     torch.set_num_threads(options.threads)
-    prepare = parts(options).get(part)
-    if prepare:
+    if prepare := parts(options).get(part):
         prepare()()
     if options.device.type == "cuda":
         return torch.cuda.max_memory_allocated(options.device)
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure_memory(options: argparse.Namespace) -> dict[str, float]:
-    """Return part -> bytes, each in a new process. A process inherits the peak of its parent's, so this comes first."""
-    # A fork of a process that has only imported is quick, but not safe on macOS.
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload([Path(__file__).stem])
-    peaks = {}
-    for part in tqdm(["imports", *parts(options)], desc="memory", unit="part", delay=2, leave=False):
-        with ProcessPoolExecutor(1, mp_context=context) as process:
-            peaks[part] = process.submit(peak_memory, options, part).result()
-    imports = peaks.pop("imports")
-    return {part: peak - imports for part, peak in peaks.items()}
-
-
-def measure_seconds(options: argparse.Namespace) -> pd.DataFrame:
-    """Return the seconds a batch, one row a round, one column a part."""
-    work = {part: prepare() for part, prepare in parts(options).items()}
-    rows = []
-    with tqdm(total=(options.rounds + 1) * len(work), desc="time", unit="part", delay=2, leave=False) as bar:
-        for _ in range(options.rounds + 1):
-            row = {}
-            for part in random.sample(list(work), len(work)):
-                started = time.perf_counter()
-                images = work[part]()
-                if options.device.type == "cuda":
-                    torch.cuda.synchronize(options.device)
-                row[part] = (time.perf_counter() - started) / images * options.batch_size
-                bar.update()
-            rows.append(row)
-    return pd.DataFrame(rows[1:])  # the first round warms up
-
-
-def compare(memory: dict[str, float], seconds: pd.DataFrame) -> pd.DataFrame:
-    """Return the table: every step and every way to a batch against the first of its kind, and batches against steps."""
+def compare(seconds: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
+    """Return the ratios: steps and batches to the first of their kind, and batches to a step."""
+    memory = memory.reindex(columns=seconds.columns)
     steps, batches = ([part for part in seconds if part.startswith(kind)] for kind in ("step", "batch"))
     pairs = [(part, STEP) for part in steps[1:]] + [(part, BATCH) for part in batches[1:]]
     rows = []
     for part, baseline in pairs + [(part, STEP) for part in batches]:
-        ratio = seconds[part] / seconds[baseline]
-        low, median, high = ratio.quantile([0.25, 0.5, 0.75])
-        rows.append([part, baseline, low, median, high, memory[part] / memory[baseline]])
-    columns = ["part", "compared with", "time: lower quartile", "median", "upper quartile", "memory"]
+        quartiles = (seconds[part] / seconds[baseline]).quantile([0.25, 0.5, 0.75])
+        rows.append([part, baseline, *quartiles, (memory[part] / memory[baseline]).median()])
+    columns = ["part", "compared with", "time: lower quartile", "median", "upper quartile", "memory: median"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = partial(parser.add_argument, type=int, metavar="N")
     add("--depth", default=10, help="of the wide residual network (10); the paper: 28")
     add("--width", default=1, help="of the wide residual network (1); the paper: 10")
     add("--batch-size", default=128, help="images a batch (128)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
-    add("--threads", default=1, help="of the process on the CPU; a worker has one (1)")
-    add("--rounds", default=10, help="rounds that the quartiles are over (10)")
+    add("--threads", default=1, help="of this process on the CPU (1)")
+    add("--rounds", default=10, help="that medians and quartiles are over (10); of memory at most 3")
     add("--steps", default=5, help="training steps a round (5)")
-    add("--images", default=2560, help="images an epoch; a round has one epoch (2560)")
-    add("--workers", nargs="*", default=[0, 2], help="of torchvision's pipeline; 0 is none (0 2)")
+    add("--images", default=2560, help="in an epoch, one of which each way to a batch has a round (2560)")
+    add("--workers", default=[0, 2], nargs="*", help="of torchvision's pipeline, one part a number; 0 is none (0 2)")
+    add("--device", default="auto", type=str, metavar="NAME", help="auto, cpu or cuda (auto)")
     options = parser.parse_args()
-    if min(options.batch_size, options.threads, options.rounds, options.steps) < 1 or min(options.workers, default=0) < 0:
-        parser.error("numbers start at 1, those of workers at 0")
-    if options.images < options.batch_size:
-        parser.error("--images must be at least --batch-size")
-    try:
-        options.device = environment.device(options.device)
-        wide_resnet(options.depth, options.width, N_CLASSES)
-    except InputError as error:
-        parser.error(str(error))
-
+    options.device = environment.device(options.device)
     torch.set_num_threads(options.threads)
-    place = environment.describe(options.device)
-    print(
-        f"{options.device} ({place.device}), threads: {options.threads}, torch {torch.__version__}, "
-        f"WRN-{options.depth}-{options.width}, batches of {options.batch_size}",
-        flush=True,
-    )
+    place = f"{options.device} ({environment.describe(options.device).device}), threads: {options.threads}"
+    network = f"WRN-{options.depth}-{options.width}, batches of {options.batch_size}"
+    print(f"{place}, torch {torch.__version__}, {network}", flush=True)
     memory, seconds = measure_memory(options), measure_seconds(options)
-    table = compare(memory, seconds)
-    print(table.to_string(index=False, float_format="{:#.3g}".format, na_rep="-"))
-    reference = f"{seconds[STEP].median():.3g} s and {memory[STEP] / 2**20:.0f} MiB"
-    print(f"For reference, {STEP!r} took {reference}, on a machine that may have been busy with other things too.")
+    print(compare(seconds, memory).to_string(index=False, float_format="{:#.3g}".format, na_rep="-"))
+    print(f"For reference, {STEP!r}: {seconds[STEP].median():.3g} s, {memory[STEP].median() / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ import yaml
 from papermill import inspect_notebook
 from pydantic import Field
 
-from mtlutils import experiments, folders, profiles, records, reproduction
+from mtlutils import experiments, folders, profiles, records, reproduction, training
+from mtlutils.data import cifar100, cifar100_standin
 from mtlutils.errors import InputError
 from mtlutils.experiments import Experiment, Settings
+from mtlutils.models import wide_resnet
 from mtlutils.records import Data, Timing
 from mtlutils.training import Result
 
 ROOT = Path(__file__).parents[1]
 AGNEWS = experiments.load("adaptive_agnews")
+CIFAR100 = experiments.load("adaptive_cifar100")
 QUICK = {"epochs": 1, "train_rows": 200, "embedding_dim": 4, "hidden_dim": 4}
 
 
@@ -413,6 +416,232 @@ def test_agnews_interrupted_resumes_at_the_last_epoch(tmp_path, monkeypatch):
     assert not record_checkpoints()
 
 
+@pytest.fixture
+def small_images(monkeypatch):
+    """A stand-in of 200 training and 100 test images, whatever its usual size."""
+    from mtlutils.experiments import adaptive_cifar100
+
+    generate = cifar100_standin.generate
+    monkeypatch.setattr(cifar100_standin, "generate", lambda *args, **options: generate(n_train=200, n_test=100))
+    adaptive_cifar100._load.cache_clear()  # it knows no other size
+    yield
+    adaptive_cifar100._load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def images_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+SMALL = {"epochs": 1, "validation_fraction": 0.5, "batch_size": 40}
+IMAGE_TASKS = ["2-class", "3-class", "4-class", "5-class", "100-class"]
+
+
+@pytest.mark.parametrize("method", ["equal", "uncertainty", "adaptive(every=epoch)"])
+def test_cifar100_on_the_standin(small_images, images_folder, method):
+    record = CIFAR100.run(method, 0, results=images_folder, **SMALL)
+    assert record.status == "completed"
+    assert record.data.kind == "stand-in"
+    assert record.data.sizes == {"train": 100, "validation": 100, "test": 100}
+    assert record.timing.steps == 3
+    assert record.parameters["tasks"] == IMAGE_TASKS
+    for task in IMAGE_TASKS:
+        assert 0 <= record.metrics[f"test/accuracy/{task}"] <= 1
+        assert len(record.curves[f"train/weight/{task}"]) == 1
+    assert record.curves["train/step_length"][0] > 0
+    assert not record_checkpoints()
+
+
+def test_cifar100_by_single_tasks(small_images, tmp_path):
+    runs = CIFAR100.plan(["single_task", "equal"], [0, 1], results=tmp_path)
+    assert [(run.seed, run.settings.tasks) for run in runs] == [
+        *[(seed, (task,)) for seed in (0, 1) for task in IMAGE_TASKS],
+        *[(seed, tuple(IMAGE_TASKS)) for seed in (0, 1)],
+    ]
+    three, hundred = CIFAR100.runs(["single_task"], [0], results=tmp_path, tasks=["3-class", "100-class"], **SMALL)
+    for record, task in ((three, "3-class"), (hundred, "100-class")):
+        assert record.parameters["tasks"] == [task]
+        assert {name.split("/")[-1] for name in record.metrics} == {task}
+        assert record.curves[f"train/weight/{task}"] == [1]
+    # A single task is the same as all of them with equal weights when it is the only one.
+    alone = CIFAR100.run("equal", 0, results=tmp_path, tasks=["3-class"], **SMALL)
+    assert alone.metrics == three.metrics
+
+
+def test_cifar100_again_gives_the_same_outcome(small_images, images_folder, tmp_path):
+    first = CIFAR100.run("equal", 0, results=images_folder, **SMALL)
+    again, other = CIFAR100.runs(["equal"], [0, 1], results=tmp_path, **SMALL)
+    assert again.outcome() == first.outcome()
+    assert other.metrics != first.metrics
+
+
+def test_cifar100_interrupted_resumes_at_the_last_epoch(small_images, tmp_path, monkeypatch):
+    from mtlutils.data.images import ImageSplit
+
+    settings = SMALL | {"epochs": 2, "tasks": ["2-class", "5-class"]}
+    expected = CIFAR100.run("dwa", 0, results=tmp_path / "whole", **settings)
+    batches, epochs = ImageSplit.batches, []
+
+    def interrupted(self, batch_size, generator=None):
+        if generator is not None:
+            epochs.append(1)
+            if len(epochs) == 2:
+                raise KeyboardInterrupt
+        return batches(self, batch_size, generator)
+
+    monkeypatch.setattr(ImageSplit, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        CIFAR100.run("dwa", 0, results=tmp_path / "parts", **settings)
+    assert len(record_checkpoints()) == 1
+    record = CIFAR100.run("dwa", 0, results=tmp_path / "parts", **settings)
+    assert record.outcome() == expected.outcome()
+    assert len(epochs) == 2 + 1
+    assert not record_checkpoints()
+
+
+@pytest.fixture
+def trained(small_images, monkeypatch):
+    """What CIFAR-100's training is asked to do with a method, a seed and settings; nothing is trained."""
+
+    class Asked(Exception):
+        pass
+
+    def train(**asked):
+        raise Asked(asked)
+
+    def ask(method="equal", seed=0, **settings):
+        (run,) = CIFAR100.plan([method], [seed], **(SMALL | settings))
+        with pytest.raises(Asked) as asked:
+            CIFAR100.measure(run, torch.device("cpu"))
+        return asked.value.args[0]
+
+    monkeypatch.setattr(training, "train", train)
+    return ask
+
+
+def targets_of(asked, split="train"):
+    return {task: classes.tolist() for task, classes in asked["splits"][split].targets.items()}
+
+
+def test_random_grouping_of_cifar100_is_drawn_by_the_seed_and_the_others_are_not(trained):
+    for grouping in ("contiguous", "superclass"):
+        first, other = (trained(seed=seed, grouping=grouping)["splits"]["train"] for seed in (0, 1))
+        assert first is other  # nor are the data loaded again
+    first, again, other = (trained(seed=seed, grouping="random") for seed in (3, 3, 4))
+    for split in ("train", "validation", "test"):
+        assert targets_of(first, split) == targets_of(again, split)
+        for task in IMAGE_TASKS:
+            same = targets_of(first, split)[task] == targets_of(other, split)[task]
+            assert same == (task == "100-class")
+    # only the grouping is: all see the same images
+    assert torch.equal(first["splits"]["train"].images, other["splits"]["train"].images)
+
+
+def test_groupings_of_cifar100_differ(trained):
+    of_three = [targets_of(trained(grouping=name))["3-class"] for name in ("contiguous", "superclass", "random")]
+    assert of_three[0] != of_three[1] != of_three[2] != of_three[0]
+
+
+def test_cifar100_trains_as_its_settings_say(trained):
+    asked = trained(
+        "uncertainty",
+        seed=5,
+        tasks=["5-class", "2-class"],
+        depth=16,
+        width=2,
+        epochs=7,
+        batch_size=32,
+        learning_rate=0.03,
+        schedule="constant",
+        momentum=0.8,
+        weight_decay=0.01,
+        precision="bf16",
+        augment=False,
+    )
+    assert {name: asked[name] for name in ("epochs", "batch_size", "seed", "schedule", "precision", "step_length")} == {
+        "epochs": 7,
+        "batch_size": 32,
+        "seed": 5,
+        "schedule": "constant",
+        "precision": "bf16",
+        "step_length": True,
+    }
+    assert list(asked["losses"]) == list(asked["metrics"]) == list(asked["model"].heads) == ["5-class", "2-class"]
+    assert [head.out_features for head in asked["model"].heads.values()] == [5, 2]
+    expected = wide_resnet(16, 2, {"5-class": 5, "2-class": 2})
+    shapes = {name: each.shape for name, each in expected.named_parameters()}
+    assert {name: each.shape for name, each in asked["model"].named_parameters()} == shapes
+    for each in asked["model"].parameters():
+        assert each.ndim != 4 or each.is_contiguous(memory_format=torch.channels_last)
+    # Decay pulls at the network alone, and not at what the method learns.
+    network, learned = asked["optimizer"].param_groups
+    assert [id(each) for each in network["params"]] == [id(each) for each in asked["model"].parameters()]
+    assert [id(each) for each in learned["params"]] == [id(each) for each in asked["balancer"].parameters()]
+    assert [len(learned["params"]), network["weight_decay"], learned["weight_decay"]] == [1, 0.01, 0]
+    for group in (network, learned):
+        assert (group["lr"], group["momentum"]) == (0.03, 0.8)
+    assert {name: split.padding for name, split in asked["splits"].items()} == {
+        "train": None,
+        "validation": None,
+        "test": None,
+    }
+    assert trained()["splits"]["train"].padding == 4
+
+
+def test_cifar100_is_measured_on_the_test_images_and_chosen_on_others(trained):
+    splits = trained()["splits"]
+    found = {name: {image.tobytes() for image in split.images.numpy()} for name, split in splits.items()}
+    generated = {name: {image.tobytes() for image in part[0]} for name, part in cifar100_standin.generate().items()}
+    assert found["test"] == generated["test"]
+    assert found["train"] | found["validation"] == generated["train"]
+    assert not found["train"] & found["validation"]
+
+
+def test_seed_decides_where_cifar100_starts(trained):
+    weights = [trained(seed=seed)["model"].encoder[0].weight for seed in (0, 0, 1)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data": "fake"}, "data: .*'stand-in' or 'real', got 'fake'"),
+        ({"tasks": ["6-class"]}, "tasks.0: .*got '6-class'"),
+        ({"grouping": "odd"}, "grouping: .*got 'odd'"),
+        ({"depth": 9}, "depth: .*10, got 9"),
+        ({"depth": 12}, "depth 10, 16, 22, .*got 12-1"),
+        ({"width": 0}, "width: .*got 0"),
+        ({"batch_size": 1}, "batch_size: .*2, got 1"),
+        ({"momentum": 1}, "momentum: .*less than 1, got 1"),
+        ({"weight_decay": -0.1}, "weight_decay: .*got -0.1"),
+        ({"precision": "fp16"}, "precision: .*got 'fp16'"),
+        ({"schedule": "cosine"}, "schedule: .*got 'cosine'"),
+        ({"validation_fraction": 0.001}, "change validation_fraction"),
+        ({"data": "real"}, "data get cifar100.*set MTLUTILS_DATA"),
+    ],
+)
+def test_wrong_parameter_of_cifar100_is_one_line(small_images, given, message):
+    with pytest.raises(InputError, match=message) as error:
+        CIFAR100.runs(["equal"], [0], **(SMALL | given))
+    assert "\n" not in str(error.value)
+
+
+def test_standin_can_be_split_at_the_default_settings():
+    settings = CIFAR100.settings()
+    data = cifar100.load(settings.data, validation_fraction=settings.validation_fraction)
+    for part in (data.train, data.validation, data.test):
+        assert part.targets["100-class"].bincount().min() > 0
+
+
+def test_cifar100_on_the_standin_needs_no_real_files_and_minds_no_broken_ones(small_images):
+    folder = folders.data() / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name in ("train", "test", "meta"):
+        (folder / name).write_bytes(b"broken")
+    assert CIFAR100.run("equal", 0, **SMALL).data.kind == "stand-in"
+
+
 @pytest.mark.parametrize("method", ["equal", "dwa", "revised_uncertainty", "adaptive(every=epoch)"])
 def test_weighting_cost(tmp_path, method):
     record = experiments.load("weighting_cost").run(method, 0, results=tmp_path, rounds=4, calls=2, n_tasks=2)
@@ -523,7 +752,7 @@ def test_committed_records_of_an_experiment_are_on_one_data_set():
         found = [record for record in records.read_all(records.committed(), name)[0] if record.data.kind == "real"]
         by_rows = {}
         for record in found:
-            by_rows.setdefault(record.parameters["train_rows"], set()).add(json.dumps(record.data.checksums))
+            by_rows.setdefault(record.parameters.get("train_rows"), set()).add(json.dumps(record.data.checksums))
         assert all(len(checksums) == 1 for checksums in by_rows.values())
 
 

@@ -212,6 +212,117 @@ def test_device_is_read_once_an_epoch(monkeypatch):
     assert lists["read"] == 5
 
 
+@pytest.mark.parametrize("method", ["equal", "adaptive"])
+def test_step_length_is_how_far_a_step_moves_the_shared_parameters(method):
+    # Plain gradient descent on one output a task: with the encoder's weight w (2,) and the heads' a and b, the losses
+    # are (a w x - y)^2 / 2 and so on, and their gradients by w are (a w x - y) a x.
+    points, rate = Points(6, 0).points, 0.1
+    targets = {"one": points[:, 0] - 2 * points[:, 1], "two": points.sum(dim=1)}
+    model = MultiTaskModel(nn.Linear(2, 1, bias=False), {task: nn.Linear(1, 1, bias=False) for task in targets})
+    balancer = balancing.create(method, n_tasks=2)
+
+    class Regression(Points):
+        def batches(self, batch_size, generator=None):
+            for begin in (0, 3):
+                rows = slice(begin, begin + 3)
+                yield (points[rows],), {task: target[rows, None] for task, target in targets.items()}
+
+    w = model.encoder.weight.detach().double().numpy().ravel().copy()
+    heads = [head.weight.item() for head in model.heads.values()]
+    expected = []
+    for _ in range(2):
+        lengths = []
+        for rows in (slice(0, 3), slice(3, 6)):
+            x = points[rows].double().numpy()
+            errors = [a * x @ w - y[rows].double().numpy() for a, y in zip(heads, targets.values(), strict=True)]
+            losses = [(error**2).mean() / 2 for error in errors]
+            weights = [1, 1] if method == "equal" else [2 * loss / sum(losses) for loss in losses]
+            step = rate * sum(
+                k * a * (error[:, None] * x).mean(axis=0) for k, a, error in zip(weights, heads, errors, strict=True)
+            )
+            heads = [
+                a - rate * k * (error * (x @ w)).mean() for k, a, error in zip(weights, heads, errors, strict=True)
+            ]
+            w = w - step
+            lengths.append((step**2).sum() ** 0.5)
+        expected.append(sum(lengths) / 2)
+
+    part = Regression(6, 0)
+    result = training.train(
+        model=model,
+        balancer=balancer,
+        optimizer=torch.optim.SGD(model.parameters(), lr=rate),
+        losses=dict.fromkeys(targets, lambda output, target: (output - target).square().mean() / 2),
+        metrics={},
+        splits={"train": part, "validation": part, "test": part},
+        epochs=2,
+        batch_size=3,
+        seed=0,
+        step_length=True,
+    )
+    assert result.curves["train/step_length"] == pytest.approx(expected, rel=1e-4)
+    assert "train/step_length" not in result.metrics
+
+
+def test_step_length_without_a_learning_rate_is_0():
+    # and with one, it counts what momentum does, and the last, smaller batch as any other
+    assert train(epochs=2, lr=0.0, step_length=True).curves["train/step_length"] == [0, 0]
+    kept, moved = {}, []
+
+    class Watched(Points):
+        def batches(self, batch_size, generator=None):
+            for batch in super().batches(batch_size, generator):
+                before = [parameter.detach().clone() for parameter in kept["model"].shared_parameters()]
+                yield batch
+                after = kept["model"].shared_parameters()
+                moved.append(sum((a - b).square().sum().item() for a, b in zip(after, before, strict=True)) ** 0.5)
+
+    result = train(epochs=1, momentum=0.9, keep=kept, step_length=True, splits=splits(train=Watched(70, 0)))
+    assert len(moved) == 5
+    assert result.curves["train/step_length"] == [pytest.approx(sum(moved) / 5, rel=1e-5)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_step_length_changes_no_other_number(method):
+    models = [{}, {}]
+    with_it = train(method, keep=models[0], momentum=0.9, step_length=True)
+    without = train(method, keep=models[1], momentum=0.9)
+    assert "train/step_length" not in without.curves
+    lengths = with_it.curves.pop("train/step_length")
+    assert len(lengths) == 3
+    assert min(lengths) > 0
+    assert outcome(with_it) == outcome(without)
+    assert all(torch.equal(a, b) for a, b in zip(*(weights_of(kept["model"]) for kept in models), strict=True))
+
+
+def test_step_length_of_channels_last_weights():
+    class Images(Points):
+        def batches(self, batch_size, generator=None):
+            for (points,), targets in super().batches(batch_size, generator):
+                yield (points.view(-1, 2, 1, 1).expand(-1, -1, 3, 3),), targets
+
+    curves = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        encoder = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten())
+        model = MultiTaskModel(encoder, {task: nn.Linear(4, n) for task, n in TASKS.items()}).to(memory_format=layout)
+        assert encoder[0].weight.is_contiguous(memory_format=layout)
+        result = training.train(
+            model=model,
+            balancer=balancing.create("equal", n_tasks=2),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            losses=dict.fromkeys(TASKS, cross_entropy),
+            metrics={},
+            splits={name: Images(20, 0) for name in ("train", "validation", "test")},
+            epochs=2,
+            batch_size=8,
+            seed=0,
+            step_length=True,
+        )
+        curves.append(result.curves["train/step_length"])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
 def test_half_precision():
     full, half = train(epochs=8), train(epochs=8, precision="bf16")
     assert half.status == "completed"
@@ -402,7 +513,11 @@ def interrupted_at(at, path, device="cpu", **options):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("options", [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3}], ids=["", "cycle"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3, "step_length": True}],
+    ids=["", "cycle"],
+)
 def test_interrupted_training_ends_as_an_uninterrupted_one(method, options, device, tmp_path):
     models = [{}, {}]
     options = {"epochs": 5, **options}

@@ -60,7 +60,7 @@ def load(
     kind: Literal["real", "stand-in"],
     grouping: Grouping = "contiguous",
     seed: int = 0,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = 0.2,
     augment: bool = True,
     device: torch.device | str = "cpu",
 ) -> ImageData:
@@ -131,9 +131,10 @@ def download() -> Path:
     try:
         CIFAR100(str(folder().parent), download=True)
     except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong checksum
+        reason = [*str(error).splitlines(), type(error).__name__][0]
         raise InputError(
-            f"{CIFAR100.url} could not be downloaded ({str(error).splitlines()[0]}); check the network and try again, "
-            f"or unpack it into {folder().parent} yourself"
+            f"{CIFAR100.url} could not be downloaded ({reason}); check the network and try again, or unpack it into "
+            f"{folder().parent} yourself"
         ) from error
     return folder()
 
@@ -169,16 +170,19 @@ def read(path: Path) -> Images:
         rows, fine, coarse = (np.asarray(stored[name]) for name in ("data", "fine_labels", "coarse_labels"))
     except KeyError as error:
         raise InputError(f"{path}: has no {error}, which CIFAR-100's files have; get the file again") from error
+    except ValueError as error:  # lists of unequal lengths
+        raise InputError(f"{path}: data, fine_labels or coarse_labels is no array; get the file again") from error
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072 or not len(rows):
         raise InputError(f"{path}: data is {rows.dtype} {rows.shape}, expected uint8 (N, 3072); get the file again")
     for name, labels, n in (("fine_labels", fine, 100), ("coarse_labels", coarse, 20)):
         is_good = labels.shape == (len(rows),) and labels.dtype.kind in "iu" and set(np.unique(labels)) == set(range(n))
         if not is_good:
             raise InputError(f"{path}: {name} is not one label of 0 to {n - 1} an image; get the file again")
+    fine, coarse = fine.astype(np.int64), coarse.astype(np.int64)
     if len(np.unique(fine * 20 + coarse)) != 100:
         raise InputError(f"{path}: a fine label has several coarse ones; get the file again")
     images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), fine.astype(np.int64), coarse.astype(np.int64)
+    return np.ascontiguousarray(images), fine, coarse
 
 
 class _Unpickler(pickle.Unpickler):
@@ -201,7 +205,8 @@ def _unpickled(path: Path) -> dict[str, Any]:
             "the folder that holds cifar-100-python"
         ) from error
     except Exception as error:  # whatever a cut or foreign file raises
-        raise InputError(f"{path}: not a readable pickle ({error}); get the file again") from error
+        reason = [*str(error).splitlines(), type(error).__name__][0]
+        raise InputError(f"{path}: not a readable pickle ({reason}); get the file again") from error
     if not isinstance(stored, dict):
         raise InputError(f"{path}: holds a {type(stored).__name__}, not CIFAR-100's dict; get the file again")
     return stored

@@ -37,7 +37,7 @@ class CIFAR100Settings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Not in the paper")
     augment: bool = Field(True, description="Random crops and mirror images; not in the paper")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Of the forward pass; not in the paper")
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="Of the training images")
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="Of the training images")
 
 
 def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:

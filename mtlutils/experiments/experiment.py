@@ -234,8 +234,9 @@ class Experiment:
         return record
 
     def _warn_of_other_data(self, found: Iterable[Record]) -> None:
-        at_hand = self.checksums()
-        other = next((r for r in found if r.data.kind == "real" and at_hand not in (None, r.data.checksums)), None)
+        real = [record for record in found if record.data.kind == "real"]
+        at_hand = self.checksums() if real else None  # reads all the data
+        other = next((record for record in real if at_hand not in (None, record.data.checksums)), None)
         if other is not None:
             warnings.warn(
                 f"the records were made on other files than those at hand ({other.data.description}); "
