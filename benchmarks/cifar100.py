@@ -1,9 +1,9 @@
 """What training on CIFAR-100's five tasks (Huq & Pervin 2022) costs: weighting methods, data pipelines and bf16.
 
-Run it with ``python benchmarks/cifar100.py``; ``--help`` lists what can be set. It needs no data set.
-Every number is a ratio within this one run: 1.2 is 20 % more time, or memory, than what a part is compared with. All
-parts take turns, in an order drawn anew each round, and medians and quartiles are over the rounds' ratios.
-``equal, again`` is the same work twice: a smaller difference from 1 says nothing.
+Run it with ``python benchmarks/cifar100.py``; ``--help`` lists what can be set. It needs no data set. Every number is a
+ratio within this one run: 1.2 is 20 % more time, or memory, than what a part is compared with. All parts take turns, in
+an order drawn anew each round; medians and quartiles are over the rounds' ratios. ``equal, again`` is the same work
+twice: a smaller difference from 1 says nothing.
 
 A step is one update of the model, its batch already on the device. A batch is read, shuffled, cropped, mirrored,
 normalised and put on the device; compared with a step, it is the time that it adds to one. Workers, which start in a
@@ -14,6 +14,8 @@ that of a process that only imports. A dash: workers share pages with their pare
 """
 
 import argparse
+import math
+import os
 import random
 import resource
 import sys
@@ -135,20 +137,21 @@ def measure_seconds(options: Options) -> pd.DataFrame:
     return pd.DataFrame(times)[1:]  # the first round warms up
 
 
-def measure_memory(options: Options) -> pd.DataFrame:
-    """Return the peak bytes of each part (column) in each of up to three rounds (rows)."""
+def measure_memory(options: Options) -> dict[str, int]:
+    """Return the peak bytes of each part, without its imports'."""
+    # glibc then gives back at once what is freed. Otherwise a peak differs by a tenth from one process to the next.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
     # A fork of a process that has only imported is quick, but not safe on macOS.
     context = get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload(["pandas", "torchvision", "mtlutils.balancing.dwa", "mtlutils.data.cifar100"])
     workers = [n for n in options.workers if n == 0 or options.device.type == "cuda"]
     options = Options(**vars(options) | {"steps": 1, "workers": workers})
-    turns = ["imports", *parts(options)] * min(options.rounds, 3)
-    peaks: dict[str, list[int]] = {part: [] for part in turns}
-    for part in tqdm(turns, desc="memory", unit="part", delay=2, leave=False):
+    peaks = {}
+    for part in tqdm(["imports", *parts(options)], desc="memory", unit="part", delay=2, leave=False):
         with ProcessPoolExecutor(1, mp_context=context) as process:
-            peaks[part].append(process.submit(peak_memory, options, part).result())
-    table = pd.DataFrame(peaks)
-    return table.sub(table.pop("imports"), axis=0)
+            peaks[part] = process.submit(peak_memory, options, part).result()
+    imports = peaks.pop("imports")
+    return {part: peak - imports for part, peak in peaks.items()}
 
 
 def peak_memory(options: Options, part: str) -> int:
@@ -161,16 +164,15 @@ def peak_memory(options: Options, part: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def compare(seconds: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
+def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:
     """Return the ratios: steps and batches to the first of their kind, and batches to a step."""
-    memory = memory.reindex(columns=seconds.columns)
     steps, batches = ([part for part in seconds if part.startswith(kind)] for kind in ("step", "batch"))
     pairs = [(part, STEP) for part in steps[1:]] + [(part, BATCH) for part in batches[1:]]
     rows = []
     for part, baseline in pairs + [(part, STEP) for part in batches]:
         quartiles = (seconds[part] / seconds[baseline]).quantile([0.25, 0.5, 0.75])
-        rows.append([part, baseline, *quartiles, (memory[part] / memory[baseline]).median()])
-    columns = ["part", "compared with", "time: lower quartile", "median", "upper quartile", "memory: median"]
+        rows.append([part, baseline, *quartiles, memory.get(part, math.nan) / memory[baseline]])
+    columns = ["part", "compared with", "time: lower quartile", "median", "upper quartile", "memory"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -182,9 +184,9 @@ def main() -> None:
     add("--width", default=1, help="of the wide residual network (1); the paper: 10")
     add("--batch-size", default=128, help="images a batch (128)")
     add("--threads", default=1, help="of this process on the CPU (1)")
-    add("--rounds", default=10, help="that medians and quartiles are over (10); of memory at most 3")
+    add("--rounds", default=10, help="that medians and quartiles are over (10)")
     add("--steps", default=5, help="training steps a round (5)")
-    add("--images", default=2560, help="in an epoch, one of which each way to a batch has a round (2560)")
+    add("--images", default=2560, help="in an epoch; a round has one of each pipeline (2560)")
     add("--workers", default=[0, 2], nargs="*", help="of torchvision's pipeline, one part a number; 0 is none (0 2)")
     add("--device", default="auto", type=str, metavar="NAME", help="auto, cpu or cuda (auto)")
     options = parser.parse_args()
@@ -195,7 +197,7 @@ def main() -> None:
     print(f"{place}, torch {torch.__version__}, {network}", flush=True)
     memory, seconds = measure_memory(options), measure_seconds(options)
     print(compare(seconds, memory).to_string(index=False, float_format="{:#.3g}".format, na_rep="-"))
-    print(f"For reference, {STEP!r}: {seconds[STEP].median():.3g} s, {memory[STEP].median() / 2**20:.0f} MiB")
+    print(f"For reference, {STEP!r}: {seconds[STEP].median():.3g} s, {memory[STEP] / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -90,15 +90,14 @@ def variants(
     caption: str,
     extra: Mapping[str, str] | None = None,
 ) -> HTML:
-    """Show variants of a method in each column of a table, and their lead over the first of them, paired over seeds.
+    """Show variants of a method, a column each, and their lead over the first, paired over seeds.
 
     Args:
-        table: Gives columns, metrics and unit.
+        table: Its columns, in its unit, are the rows.
         groups: Heading -> records; a table each.
-        label: Section and row of a record, of which each section's first is what its others are compared with; None
-            leaves a record out.
+        label: Section of rows, and variant, of a record; None leaves a record out.
         caption: What the variants are.
-        extra: Further columns: label -> name of a curve, whose mean over epochs is shown.
+        extra: Further rows: label -> name of a curve, whose mean over epochs is shown.
     """
     return HTML("".join(_variants(table, *group, label, caption, extra or {}) for group in groups.items()))
 
@@ -111,38 +110,36 @@ def _variants(
     caption: str,
     extra: Mapping[str, str],
 ) -> str:
-    rows: dict[tuple[str, str], dict[int, Record]] = {}
-    for record in found:
-        if (row := label(record)) is not None:
-            rows.setdefault(row, {})[record.seed] = record
-    order = list(dict.fromkeys(section for section, _ in rows))
-    rows = dict(sorted(rows.items(), key=lambda item: order.index(item[0][0])))
-    first = dict(reversed(rows))  # section -> its first row
-    used = [record for by_seed in rows.values() for record in by_seed.values()]
+    labelled = [(place, record) for record in found if (place := label(record)) is not None]
+    sections, names = (list(dict.fromkeys(place[i] for place, _ in labelled)) for i in (0, 1))
+    # (section, row) -> variant -> seed -> value
+    values: dict[tuple[str, str], dict[str, dict[int, float | None]]] = {
+        (section, row): {name: {} for name in names}
+        for section in sections
+        for row in [*(column.label for column in table.columns), *extra]
+    }
+    for (section, name), record in labelled:
+        for column in table.columns:
+            metric = record.metrics[table.metric_key(column.id)]
+            values[section, column.label][name][record.seed] = table.in_unit(metric)
+        for row, curve in extra.items():
+            values[section, row][name][record.seed] = statistics.interval(record.curves[curve])[0]
     text: dict[tuple[str, str], list[str]] = {}
-    for column in table.columns:
-        metric = table.metric_key(column.id)
-        values = {
-            row: {seed: table.in_unit(record.metrics[metric]) for seed, record in by_seed.items()}
-            for row, by_seed in rows.items()
-        }
-        text[column.label, table.unit] = [number(*statistics.interval(each.values()), "") for each in values.values()]
-        text[column.label, "lead"] = [
-            "–" if first[section] == row else _lead(values[section, row], values[section, first[section]])
-            for section, row in rows
-        ]
-    for name, curve in extra.items():
-        means = [[statistics.interval(each.curves[curve])[0] for each in by_seed.values()] for by_seed in rows.values()]
-        text[name, "mean"] = [number(*statistics.interval(each), "") for each in means]
-    sections = [section if row == first[section] else "" for section, row in rows]
-    names = [row for _, row in rows]
-    index = pd.MultiIndex.from_arrays([sections, names]) if any(sections) else pd.Index(names)
+    for name in names:
+        text[name, "mean"] = [number(*statistics.interval(each[name].values()), "") for each in values.values()]
+        if name != names[0]:
+            text[name, "lead"] = [
+                "" if row in extra else _lead(each[name], each[names[0]]) for (_, row), each in values.items()
+            ]
+    first = [section if i % (len(values) // len(sections)) == 0 else "" for i, (section, _) in enumerate(values)]
+    rows = [row for _, row in values]
+    index = pd.MultiIndex.from_arrays([first, rows]) if any(sections) else pd.Index(rows)
     legend = (
-        "Mean over seeds ± half the 95 % interval of the mean. Lead: over the first row"
-        + " of the same section" * any(sections)
-        + f", paired over seeds, in the unit {table.unit}; its interval is for this one comparison."
+        f"Unit: {table.unit}. Mean over seeds ± half the 95 % interval of the mean. Lead: over {''.join(names[:1])}, "
+        "paired over seeds; its interval is for this one comparison."
     )
     uuid = re.sub(r"\W+", "-", f"{caption} {heading}".lower()).strip("-")
+    used = [record for _, record in labelled]
     notes = [provenance(heading, used)]
     return box(
         pd.DataFrame(text, index=index), (f"{caption} {heading}.", legend), notes, _settings({heading: used}), uuid=uuid
@@ -294,7 +291,9 @@ def _cell(table: Table, key: Key, source: Measured | None) -> str:
 
 
 def number(mean: float, half: float, unit: str) -> str:
-    """Write a mean and half its interval; seconds below a millisecond in microseconds."""
+    """Write a mean and half its interval, a dash if there is none; seconds below a millisecond in microseconds."""
+    if math.isnan(mean):
+        return "–"
     if unit == "s" and mean < 1e-3:
         mean, half, digits, suffix = mean * 1e6, half * 1e6, 1, " µs"
     else:

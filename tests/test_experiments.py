@@ -634,6 +634,10 @@ def test_standin_can_be_split_at_the_default_settings():
         assert part.targets["100-class"].bincount().min() > 0
 
 
+def test_records_of_cifar100_are_read_where_there_are_no_images():
+    assert CIFAR100.checksums() is None
+
+
 def test_cifar100_on_the_standin_needs_no_real_files_and_minds_no_broken_ones(small_images):
     folder = folders.data() / "cifar-100-python"
     folder.mkdir(parents=True)
