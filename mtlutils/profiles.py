@@ -13,15 +13,17 @@ def parameters(profile: str, notebook: str) -> dict[str, Any] | None:
     """Return a notebook's parameters in a profile; None where it has none.
 
     Raises:
-        InputError: the file is not valid YAML.
+        InputError: the file is not valid YAML, or no mapping.
     """
     path = folders.project() / "profiles" / profile / f"{notebook}.yml"
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = yaml.safe_load(path.read_text())
+        found = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no parameters, but {found!r}")
     return found
 
 

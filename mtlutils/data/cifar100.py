@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -125,12 +126,12 @@ def download() -> Path:
     # Only to download: it takes seconds to import, and refuses files in another order.
     from torchvision.datasets import CIFAR100
 
-    there = [name for name in OFFICIAL_MD5 if (folder() / name).exists()]
+    there = [name for name in OFFICIAL_MD5 if (folder() / name).is_file()]
     if other := [name for name in there if not is_official(folder() / name)]:
         raise InputError(f"{folder() / other[0]}: there is a file that is not the official one; move it away first")
     try:
         CIFAR100(str(folder().parent), download=True)
-    except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong checksum
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong checksum
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise InputError(
             f"{CIFAR100.url} could not be downloaded ({reason}); check the network and try again, or unpack it into "
