@@ -12,9 +12,12 @@ from mtlutils.errors import InputError
 
 
 def _data_get(arguments: argparse.Namespace) -> None:
-    from mtlutils.data import agnews, cifar100
+    from mtlutils.data import agnews, cifar100, multi_mnist
 
-    print({"agnews": agnews, "cifar100": cifar100}[arguments.name].download())
+    if arguments.name in ("mnist", "fashion_mnist"):
+        print(multi_mnist.download(arguments.name))
+    else:
+        print({"agnews": agnews, "cifar100": cifar100}[arguments.name].download())
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="get data sets").add_subparsers(required=True, metavar="get")
     what = f"download a data set to {folders.data()} (MTLUTILS_DATA changes it)"
     get = data.add_parser("get", help=what, description=what)
-    get.add_argument("name", choices=["agnews", "cifar100"])
+    get.add_argument("name", choices=["agnews", "cifar100", "mnist", "fashion_mnist"])
     get.set_defaults(function=_data_get)
 
     run = commands.add_parser("run", help="make one run, or load it where its record is there")

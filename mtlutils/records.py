@@ -58,7 +58,10 @@ class Timing(_Model):
 
     total_seconds: float = Field(description="Wall time, with evaluation")
     seconds_per_step: float | None = Field(description="Mean wall time of one optimiser step, without evaluation")
-    steps: int = Field(description="Optimiser steps taken")
+    processor_seconds_per_step: float | None = Field(
+        None, description="The same in processor time, of all threads; null on an accelerator"
+    )
+    steps: int = Field(description="Steps taken, one a batch")
     peak_memory_bytes: int | None = Field(description="Accelerator: peak allocated; CPU: peak resident of the process")
 
 
@@ -76,6 +79,7 @@ class Record(_Model):
     selected_epoch: int | None = Field(description="Epoch, from 1, that the metrics are taken from")
     curves: dict[str, list[float | None]] = Field(description="Name -> one value an epoch")
     metrics: dict[str, float | None] = Field(description="Name -> final value; null where the run diverged")
+    traces: dict[str, list[float | None]] = Field({}, description="Name -> one value a step, where that was asked for")
     timing: Timing
     environment: Environment
     source: Source

@@ -1,11 +1,10 @@
 """The training loop."""
 
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from tqdm import tqdm
 
-from mtlutils import folders
+from mtlutils import checkpoints
 from mtlutils.balancing.balancer import Balancer
-from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
+from mtlutils.stopwatch import Stopwatch, peak_memory
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
 
@@ -44,6 +43,7 @@ class Result:
     curves: dict[str, list[float | None]]
     metrics: dict[str, float | None]
     timing: Timing
+    traces: dict[str, list[float | None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,10 +53,37 @@ class _Progress:
     epoch: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    processor_seconds: float = 0.0
     steps: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
     curves: dict[str, list[float | None]] = field(default_factory=dict)
+    traces: dict[str, list[float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """The losses of the tasks on one batch, computed anew at each call."""
+
+    model: MultiTaskModel
+    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+    autocast: AbstractContextManager[Any]
+    inputs: tuple[Any, ...]
+    targets: dict[str, Tensor]
+
+    def __call__(self) -> Tensor:
+        """Return the losses (T,)."""
+        return self._of(self.losses)
+
+    def of(self, task: int) -> Tensor:
+        """Return the loss of one task."""
+        name = list(self.losses)[task]
+        return self._of({name: self.losses[name]})[0]
+
+    def _of(self, losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]]) -> Tensor:
+        with self.autocast:
+            outputs = self.model(*self.inputs, tasks=losses)
+        return _stacked(losses, outputs, self.targets)
 
 
 def train(
@@ -74,6 +101,7 @@ def train(
     precision: Literal["fp32", "bf16"] = "fp32",
     patience: int | None = None,
     step_length: bool = False,
+    trace: int = 0,
     checkpoint: Path | None = None,
     progress: str = "",
 ) -> Result:
@@ -98,6 +126,8 @@ def train(
             where it was lowest. None: report the last epoch.
         step_length: Also measure how far each step moves the shared parameters (Euclidean norm); its mean over an
             epoch is the curve ``train/step_length``.
+        trace: Number of first steps of which to keep the losses and what else the method lets be recorded (the
+            balancer's ``traced``), as ``step/what/task``; nothing where it has nothing more.
         checkpoint: File that takes the state after every epoch but the last. Where it is there already, training goes
             on from it.
         progress: Name beside the progress bar.
@@ -117,10 +147,8 @@ def train(
     order = torch.Generator().manual_seed(seed)
     state = _Progress()
     if checkpoint is not None:
-        state = _resume(checkpoint, device, model, balancer, optimizer, scheduler, order) or state
-
-    def task_losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        return torch.stack([losses[task](outputs[task].float(), targets[task]) for task in tasks])
+        stored = checkpoints.load(checkpoint, device, model, balancer, optimizer, scheduler, order)
+        state = state if stored is None else _Progress(**stored)
 
     @torch.no_grad()
     def evaluate(name: Literal["validation", "test"]) -> dict[str, Tensor]:
@@ -132,7 +160,7 @@ def train(
             with autocast:
                 outputs = model(*inputs)
             n_items = len(next(iter(targets.values())))
-            total += n_items * task_losses(outputs, targets)
+            total += n_items * _stacked(losses, outputs, targets)
             for task, metric in metrics.items():
                 metric.update(outputs[task], targets[task])
         values = {f"{name}/loss/{task}": value for task, value in zip(tasks, total / len(splits[name]), strict=True)}
@@ -146,25 +174,25 @@ def train(
     with bar:
         while state.epoch < epochs:
             started = time.perf_counter()
-            stopwatch = _Stopwatch(device)
+            stopwatch = Stopwatch(device)
             model.train()
             loss_sum = torch.zeros(len(tasks), device=device)
             weight_sum = torch.zeros(len(tasks), device=device)
             length_sum = torch.zeros((), device=device)
+            traced: dict[str, list[Tensor]] = {}
             for inputs, targets in splits["train"].batches(batch_size, order):
-
-                def closure(inputs: Any = inputs, targets: dict[str, Tensor] = targets) -> Tensor:
-                    with autocast:
-                        outputs = model(*inputs)
-                    return task_losses(outputs, targets)
-
                 before = _flat(model.shared_parameters()) if step_length else None
-                loss_sum += balancer.step(closure, model, optimizer)
+                step_losses = balancer.step(_Losses(model, losses, autocast, inputs, targets), model, optimizer)
+                loss_sum += step_losses
                 if before is not None:
                     length_sum += torch.dist(_flat(model.shared_parameters()), before)
                 if balancer.weights is not None:
                     weight_sum += balancer.weights
+                if balancer.traced and state.steps < trace:
+                    for name, value in {"loss": step_losses, **balancer.traced}.items():
+                        traced.setdefault(name, []).append(value)
                 scheduler.step()
+                state.steps += 1
             balancer.end_epoch()
             stopwatch.stop()
 
@@ -176,14 +204,17 @@ def train(
                 values["train/step_length"] = length_sum / steps_per_epoch
             values |= evaluate("validation") | evaluate("test")
             fetched = torch.stack([value.float() for value in values.values()]).tolist()
-            # Seven digits are all that a float32 has.
-            numbers = {name: float(f"{number:.7g}") for name, number in zip(values, fetched, strict=True)}
+            numbers = {name: _rounded(number, 7) for name, number in zip(values, fetched, strict=True)}
 
             for name, number in numbers.items():
                 state.curves.setdefault(name, []).append(number if math.isfinite(number) else None)
+            for name, steps in traced.items():
+                for task, each in zip(tasks, torch.stack(steps, dim=1).tolist(), strict=True):
+                    trajectory = state.traces.setdefault(f"step/{name}/{task}", [])
+                    trajectory += [_rounded(number, 4) if math.isfinite(number) else None for number in each]
             state.epoch += 1
-            state.steps += steps_per_epoch
             state.training_seconds += stopwatch.seconds()
+            state.processor_seconds += stopwatch.processor_seconds
             state.seconds += time.perf_counter() - started
             bar.update()
 
@@ -199,7 +230,7 @@ def train(
                 message = f"stopped early after epoch {state.epoch}"
                 break
             if checkpoint is not None and state.epoch < epochs:
-                _save(checkpoint, state, model, balancer, optimizer, scheduler, order)
+                checkpoints.save(checkpoint, vars(state), model, balancer, optimizer, scheduler, order)
 
     finished = status == "completed"
     final = {name: (curve[state.best_epoch - 1] if finished else None) for name, curve in state.curves.items()}
@@ -212,9 +243,11 @@ def train(
         timing=Timing(
             total_seconds=state.seconds,
             seconds_per_step=state.training_seconds / state.steps,
+            processor_seconds_per_step=state.processor_seconds / state.steps if device.type == "cpu" else None,
             steps=state.steps,
-            peak_memory_bytes=_peak_memory(device),
+            peak_memory_bytes=peak_memory(device),
         ),
+        traces=state.traces,
     )
 
 
@@ -229,68 +262,17 @@ def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> t
     )
 
 
+def _stacked(
+    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]], outputs: dict[str, Tensor], targets: dict[str, Tensor]
+) -> Tensor:
+    return torch.stack([loss(outputs[task].float(), targets[task]) for task, loss in losses.items()])
+
+
+def _rounded(number: float, digits: int) -> float:
+    """Round to what is worth keeping: seven digits are all that a float32 has."""
+    return float(f"{number:.{digits}g}")
+
+
 def _flat(parameters: Iterable[nn.Parameter]) -> Tensor:
     # torch's own parameters_to_vector refuses the channels-last layout.
     return torch.cat([parameter.detach().flatten() for parameter in parameters])
-
-
-class _Stopwatch:
-    """Time from now to :meth:`stop`, on the device's own clock where it runs asynchronously."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else None
-        if self.events:
-            self.events[0].record()
-        self.started = time.perf_counter()
-        self.elapsed = 0.0
-
-    def stop(self) -> None:
-        if self.events:
-            self.events[1].record()
-        self.elapsed = time.perf_counter() - self.started
-
-    def seconds(self) -> float:
-        """Seconds between; to be asked once the device has been waited for."""
-        return self.events[0].elapsed_time(self.events[1]) / 1000 if self.events else self.elapsed
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
-
-
-def _save(path: Path, state: _Progress, *parts: Any) -> None:
-    stored = {"progress": vars(state), "rng": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        stored["cuda_rng"] = torch.cuda.get_rng_state()
-    states = [part.get_state() if isinstance(part, torch.Generator) else part.state_dict() for part in parts]
-    try:
-        with folders.replacing(path) as temporary:
-            torch.save(stored | {"states": states}, temporary)
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: the checkpoint cannot be written ({error}); free space, or set MTLUTILS_CACHE to a folder with "
-            "room, and run the same command again"
-        ) from error
-
-
-def _resume(path: Path, device: torch.device, *parts: Any) -> _Progress | None:
-    if not path.exists():
-        return None
-    try:
-        stored = torch.load(path, map_location=device, weights_only=True)
-        state, states = _Progress(**stored["progress"]), stored["states"]
-    except Exception as error:  # whatever a cut file raises: training from the start is right, only longer
-        print(f"{path}: not a readable checkpoint ({type(error).__name__}); training starts again", file=sys.stderr)
-        return None
-    for part, part_state in zip(parts, states, strict=True):
-        if isinstance(part, torch.Generator):
-            part.set_state(part_state.cpu())  # random states lie on the CPU, a GPU's too
-        else:
-            part.load_state_dict(part_state)
-    torch.set_rng_state(stored["rng"].cpu())
-    if torch.cuda.is_available() and "cuda_rng" in stored:
-        torch.cuda.set_rng_state(stored["cuda_rng"].cpu())
-    return state

@@ -321,7 +321,13 @@ def test_broken_record_is_made_again_with_a_warning(made_up, measured, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("at_hand", "warned"), [(None, False), ({"train.csv": "md5:0"}, False), ({"train.csv": "md5:1"}, True)]
+    ("at_hand", "warned"),
+    [
+        ({}, False),
+        ({"train.csv": "md5:0"}, False),
+        ({"train.csv": "md5:1"}, True),
+        ({"train.csv": "md5:0", "of another set": "md5:2"}, False),
+    ],
 )
 def test_records_of_other_files_than_those_at_hand(made_up, tmp_path, at_hand, warned):
     made_up.runs(["equal"], [0], results=tmp_path)
@@ -635,7 +641,7 @@ def test_standin_can_be_split_at_the_default_settings():
 
 
 def test_records_of_cifar100_are_read_where_there_are_no_images():
-    assert CIFAR100.checksums() is None
+    assert CIFAR100.checksums() == {}
 
 
 def test_cifar100_on_the_standin_needs_no_real_files_and_minds_no_broken_ones(small_images):

@@ -6,8 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from mtlutils.errors import InputError
+from mtlutils.models import MultiTaskModel
 
 Closure = Callable[[], Tensor]
+"""Computes the task losses (T,) of the current batch, with their graph.
+
+It may have a method ``of(task)``, which computes the loss of one task, by its number, and runs no other head.
+"""
 
 
 class Balancer(nn.Module):
@@ -25,12 +30,16 @@ class Balancer(nn.Module):
     weights: Tensor | None
     """(T,) What each task's gradient was last multiplied by; None before the first step, or without such weights."""
 
+    traced: dict[str, Tensor]
+    """Name -> (T,): what else a method lets be recorded of its last step."""
+
     def __init__(self, n_tasks: int) -> None:
         super().__init__()
         if n_tasks < 1:
             raise InputError(f"n_tasks must be at least 1, got {n_tasks}")
         self.n_tasks = n_tasks
         self.weights = None
+        self.traced = {}
 
     def weigh(self, losses: Tensor) -> Tensor:
         """Return the weights (T,) of ``losses`` (T,)."""
@@ -40,7 +49,7 @@ class Balancer(nn.Module):
         """Return the scalar to be minimised, given ``losses`` (T,)."""
         return (self.weigh(losses) * losses).sum()
 
-    def backward(self, losses: Tensor, model: nn.Module) -> None:
+    def backward(self, losses: Tensor, model: MultiTaskModel) -> None:
         """Add the update's direction to the gradients of the model's parameters and of the balancer's own.
 
         The total is differentiated with respect to the losses first, which gives the weights as they are really
@@ -53,11 +62,11 @@ class Balancer(nn.Module):
         self.weights = values.grad
         losses.backward(self.weights)
 
-    def step(self, closure: Closure, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    def step(self, closure: Closure, model: MultiTaskModel, optimizer: torch.optim.Optimizer) -> Tensor:
         """Take one optimiser step.
 
         Args:
-            closure: Computes the task losses (T,) of the current batch, with their graph.
+            closure: Computes the task losses (T,) of the current batch, with their graph; see :data:`Closure`.
             model: The model that the losses depend on.
             optimizer: Holds the model's parameters, and the balancer's own where it has any.
 
@@ -65,12 +74,17 @@ class Balancer(nn.Module):
             The task losses (T,) before the step, detached.
         """
         optimizer.zero_grad()
-        losses = closure()
-        if losses.shape != (self.n_tasks,):
-            raise InputError(f"the closure must return one loss a task, ({self.n_tasks},), got {tuple(losses.shape)}")
+        losses = self.losses_of(closure)
         self.backward(losses, model)
         optimizer.step()
         return losses.detach()
+
+    def losses_of(self, closure: Closure) -> Tensor:
+        """Return the losses (T,) that a closure computes; InputError if they are of another shape."""
+        losses = closure()
+        if losses.shape != (self.n_tasks,):
+            raise InputError(f"the closure must return one loss a task, ({self.n_tasks},), got {tuple(losses.shape)}")
+        return losses
 
     def end_epoch(self) -> None:
         """Tell a method with an epoch clock that an epoch has ended."""

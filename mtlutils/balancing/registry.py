@@ -22,7 +22,11 @@ _METHODS: dict[str, str | Method] = {
     "adaptive": "mtlutils.balancing.adaptive:Adaptive",
     "dwa": "mtlutils.balancing.dwa:DWA",
     "equal": "mtlutils.balancing.equal:Equal",
+    "gradnorm": "mtlutils.balancing.gradnorm:GradNorm",
+    "pareto_mtl": "mtlutils.balancing.pareto_mtl:ParetoMTL",
     "revised_uncertainty": "mtlutils.balancing.revised_uncertainty:RevisedUncertainty",
+    "single_step": "mtlutils.balancing.single_step:SingleStep",
+    "split_only": "mtlutils.balancing.split_only:SplitOnly",
     "uncertainty": "mtlutils.balancing.uncertainty:Uncertainty",
 }
 

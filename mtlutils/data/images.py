@@ -78,10 +78,10 @@ class ImageData:
     """A data set of labelled images, split and on a device.
 
     Attributes:
-        train: What the model learns from; augmented.
-        validation: Held out of the training images, stratified by class.
+        train: What the model learns from; may be augmented.
+        validation: Held out of the training images, or of the test images, stratified by class.
         test: The test images.
-        class_names: Name of each original class.
+        class_names: Name of each original class; where tasks have classes of their own, one task's after another's.
         n_classes: Task name -> number of classes.
         description: What the run record says of it.
     """

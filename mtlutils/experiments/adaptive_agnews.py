@@ -62,9 +62,9 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     return data.description, result
 
 
-def _checksums() -> dict[str, str] | None:
+def _checksums() -> dict[str, str]:
     is_there = all((agnews.folder() / name).is_file() for name in agnews.OFFICIAL_MD5)
-    return agnews.checksums(agnews.folder()) if is_there else None
+    return agnews.checksums(agnews.folder()) if is_there else {}
 
 
 experiment = Experiment("adaptive_agnews", AGNewsSettings, _measure, _checksums, studies=("sweep",))

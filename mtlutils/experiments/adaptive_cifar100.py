@@ -78,8 +78,8 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     return data.description, result
 
 
-def _checksums() -> dict[str, str] | None:
-    return cifar100.checksums() if cifar100.is_there() else None
+def _checksums() -> dict[str, str]:
+    return cifar100.checksums() if cifar100.is_there() else {}
 
 
 experiment = Experiment(

@@ -72,7 +72,7 @@ class Experiment:
         name: The notebook's name.
         settings: The type of its parameters. One called ``tasks`` makes the method ``single_task`` possible.
         measure: Makes one run on a device; the checkpoint path is its to use.
-        checksums: The checksums of the real data at hand, None where there are none.
+        checksums: The checksums of the real data at hand, by the names that records have for them.
         threads: Threads of a run on a CPU. A fixed number gives the same record on any number of cores; small networks
             are fastest with one.
         studies: Names of what its notebook runs beside its main runs.
@@ -81,7 +81,7 @@ class Experiment:
     name: str
     settings: type[Settings]
     measure: Callable[[Run, torch.device], tuple[Data, Result]]
-    checksums: Callable[[], dict[str, str] | None] = lambda: None
+    checksums: Callable[[], dict[str, str]] = dict
     threads: int = 1
     studies: tuple[str, ...] = ()
 
@@ -235,8 +235,8 @@ class Experiment:
 
     def _warn_of_other_data(self, found: Iterable[Record]) -> None:
         real = [record for record in found if record.data.kind == "real"]
-        at_hand = self.checksums() if real else None  # reads all the data
-        other = next((record for record in real if at_hand not in (None, record.data.checksums)), None)
+        at_hand = self.checksums() if real else {}  # reads all the data
+        other = next((r for r in real if any(at_hand.get(k, v) != v for k, v in r.data.checksums.items())), None)
         if other is not None:
             warnings.warn(
                 f"the records were made on other files than those at hand ({other.data.description}); "

@@ -49,7 +49,10 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, Result]:
     for name, values in (("seconds", times[:, 0]), ("ratio", times[:, 0] / times[:, 1])):
         for what, share in (("lower_quartile", 0.25), ("median", 0.5), ("upper_quartile", 0.75)):
             metrics[f"{name}/{what}"] = float(np.quantile(values, share))
-    timing = Timing(total_seconds=time.perf_counter() - started, seconds_per_step=None, steps=0, peak_memory_bytes=None)
+    seconds = time.perf_counter() - started
+    timing = Timing(
+        total_seconds=seconds, seconds_per_step=None, processor_seconds_per_step=None, steps=0, peak_memory_bytes=None
+    )
     data = Data(name="none", kind="none", description="no data set: random losses", checksums={}, sizes={})
     return data, Result("completed", "", None, {}, metrics, timing)
 

@@ -1,6 +1,6 @@
 """What every network has in common."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ class MultiTaskModel(nn.Module):
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, *inputs: Any) -> dict[str, Tensor]:
-        """Return each task's output."""
+    def forward(self, *inputs: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return each task's output, or those of some ``tasks`` only."""
         representation = self.encoder(*inputs)
-        return {task: head(representation) for task, head in self.heads.items()}
+        return {task: self.heads[task](representation) for task in (self.heads if tasks is None else tasks)}
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that every task shares."""

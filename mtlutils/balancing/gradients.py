@@ -1,0 +1,68 @@
+"""The gradient of each task's loss on its own."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+
+def each_gradient(
+    losses: Tensor, parameters: Sequence[nn.Parameter], retain_graph: bool = False, create_graph: bool = False
+) -> Iterator[tuple[Tensor | None, ...]]:
+    """Differentiate one task's loss after the other, each in a backward pass that goes no further than it must.
+
+    Args:
+        losses: Task losses (T,), with their graph.
+        parameters: What to differentiate with respect to; each must require a gradient.
+        retain_graph: Whether the graph must outlive the last task.
+        create_graph: Whether the gradients must be differentiable themselves; the graph then outlives the last task.
+
+    Yields:
+        For each task, the gradient with respect to each parameter; None where the task does not use it.
+    """
+    one = losses.new_ones(())
+    roots = _roots(losses)
+    for task, root in enumerate(roots):
+        retain = retain_graph or create_graph or task + 1 < len(roots)
+        yield torch.autograd.grad(
+            root, parameters, one, retain_graph=retain, create_graph=create_graph, allow_unused=True
+        )
+
+
+def task_gradients(
+    losses: Tensor, shared: Sequence[nn.Parameter], own: Sequence[nn.Parameter]
+) -> tuple[Tensor, list[tuple[Tensor | None, ...]]]:
+    """Differentiate every task's loss with respect to shared parameters and the tasks' own, in T backward passes.
+
+    Args:
+        losses: Task losses (T,), with their graph, which is freed.
+        shared: Parameters that tasks share, P numbers in all.
+        own: The other parameters.
+
+    Returns:
+        The shared parameters' gradients (T, P), a row a task, zero where a task does not use a parameter; and for each
+        task the gradient with respect to each of ``own``, None where the task does not use it.
+    """
+    rows, of_own = [], []
+    for gradients in each_gradient(losses, [*shared, *own]):
+        of_shared = zip(shared, gradients, strict=False)
+        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in of_shared]))
+        of_own.append(gradients[len(shared) :])
+    return torch.stack(rows), of_own
+
+
+def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Add to what a parameter's ``grad`` holds, if anything."""
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _roots(losses: Tensor) -> Sequence[Tensor | GradientEdge]:
+    # A row of stacked losses, differentiated, sends zeros into every other task's head: T visits to each of T heads.
+    # So a stack is passed by, and each loss is differentiated where it went in.
+    stack = losses.grad_fn
+    if stack is not None and stack.name() == "StackBackward0":
+        edges = [GradientEdge(node, number) for node, number in stack.next_functions if node is not None]
+        if len(edges) == len(losses):
+            return edges
+    return losses.unbind()

@@ -1,0 +1,26 @@
+"""Records -> figures."""
+
+from mtlutils.figures.cost import cost
+from mtlutils.figures.curves import loss_curves, sweep, weight_curves
+from mtlutils.figures.drawing import Groups, methods_of, show, tasks_of
+from mtlutils.figures.images import images
+from mtlutils.figures.single_step import gradients_on_surfaces, loss_ratios, loss_share
+from mtlutils.figures.trade_offs import metric_against_time, step_costs, task_against_task
+
+__all__ = [
+    "Groups",
+    "cost",
+    "gradients_on_surfaces",
+    "images",
+    "loss_curves",
+    "loss_ratios",
+    "loss_share",
+    "methods_of",
+    "metric_against_time",
+    "show",
+    "step_costs",
+    "sweep",
+    "task_against_task",
+    "tasks_of",
+    "weight_curves",
+]

@@ -1,0 +1,131 @@
+"""Figures of what is had for what: one task's accuracy for another's, and accuracy for time."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtlutils import statistics
+from mtlutils.figures.drawing import (
+    COLOURS,
+    MARKERS,
+    STYLE,
+    Groups,
+    all_methods,
+    grid,
+    label_lines,
+    legend,
+    line,
+    mean_band,
+)
+from mtlutils.records import Record
+
+
+def task_against_task(groups: Groups, tasks: tuple[str, str], metric: str, label: str, panels: str) -> Figure:
+    """Draw a metric of one task against the other's: a mark a method, with 95 % intervals of the means over seeds.
+
+    Higher values are better. A dashed line joins the methods that no other method is better than in both tasks.
+    Single-task models are the dotted lines, since no one of them has both tasks. The diagonal is where both are equal.
+
+    Args:
+        groups: Heading -> records.
+        tasks: The tasks on the horizontal and on the vertical axis.
+        metric: Name of the metric, without the task: ``"test/accuracy"``.
+        label: Name and unit of the metric, for the axes.
+        panels: The parameter that each panel has one value of.
+    """
+    order = all_methods(groups)
+    values = list(dict.fromkeys(str(r.parameters[panels]) for found in groups.values() for r in found))
+    with plt.style.context(STYLE):
+        figure, axes = grid(list(groups), values)
+        for row, found in zip(axes, groups.values(), strict=True):
+            for axis, value in zip(row, values, strict=True):
+                here = [record for record in found if str(record.parameters[panels]) == value]
+                _scatter(axis, here, tasks, metric, order)
+                axis.set(xlabel=f"{label}, {tasks[0]}", title=value)
+            label_lines(row, f"{label}, {tasks[1]}")
+        legend(figure, axes)
+    return figure
+
+
+def _scatter(axis: Axes, found: Sequence[Record], tasks: tuple[str, str], metric: str, order: Sequence[str]) -> None:
+    keys = [f"{metric}/{task}" for task in tasks]
+    means: list[tuple[float, float]] = []
+    for i, method in enumerate(order):
+        each = [record.metrics for record in found if record.method == method]
+        (x, x_half), (y, y_half) = (statistics.interval(m[key] for m in each if key in m) for key in keys)
+        colour = COLOURS[i % len(COLOURS)]
+        if not any(all(key in metrics for key in keys) for metrics in each):
+            for draw, at in ((axis.axvline, x), (axis.axhline, y)):
+                if not math.isnan(at):
+                    draw(at, color=colour, linestyle=":", linewidth=1, label=method)
+        elif not math.isnan(x + y):
+            axis.errorbar(
+                x, y, xerr=np.nan_to_num(x_half), yerr=np.nan_to_num(y_half), fmt=MARKERS[i % len(MARKERS)],
+                color=colour, markersize=6, linewidth=0.8, label=method,
+            )  # fmt: skip
+            means.append((x, y))
+    front = sorted(one for one in means if not any(o[0] > one[0] and o[1] > one[1] for o in means))
+    if front:
+        axis.plot(*zip(*front, strict=True), color="0.6", linestyle="--", linewidth=1, zorder=0)
+    axis.axline((0.5, 0.5), slope=1, color="0.9", linewidth=1, zorder=0)
+
+
+def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label: str, panels: str) -> Figure:
+    """Draw a metric's mean over tasks, after every epoch, against the training time until then.
+
+    Time is counted in epochs of ordinary training (``equal``): a method's time a step is the median over its runs,
+    in processor time on a CPU, divided by that of ``equal``. Lines are means over seeds, with 95 % intervals.
+    Single-task models are left out.
+
+    Args:
+        groups: Heading -> records; some must be of ``equal``.
+        tasks: The tasks that the mean is over.
+        metric: Name of the metric, without the task: ``"test/accuracy"``.
+        label: Name and unit of the metric, for the axis.
+        panels: The parameter that each panel has one value of.
+    """
+    order = all_methods(groups)
+    values = list(dict.fromkeys(str(r.parameters[panels]) for found in groups.values() for r in found))
+    with plt.style.context(STYLE):
+        figure, axes = grid(list(groups), values)
+        for row, found in zip(axes, groups.values(), strict=True):
+            costs = step_costs(found)
+            for axis, value in zip(row, values, strict=True):
+                for i, method in enumerate(order):
+                    curves: dict[int, Sequence[float | None]] = {}
+                    for record in found:
+                        keys = [f"{metric}/{task}" for task in tasks]
+                        is_here = record.method == method and str(record.parameters[panels]) == value
+                        if is_here and all(key in record.curves for key in keys):
+                            each = zip(*(record.curves[key] for key in keys), strict=True)
+                            mean = [None if None in v else sum(statistics.finite(v)) / len(tasks) for v in each]
+                            # Of two runs of one seed, the longer repeats the shorter and goes on.
+                            curves[record.seed] = max(curves.get(record.seed, []), mean, key=len)
+                    points = [mean_band(v) for v in zip(*curves.values(), strict=False)]
+                    times = [costs.get(method, math.nan) * (epoch + 1) for epoch in range(len(points))]
+                    line(axis, i, method, times, points, marker=MARKERS[i % len(MARKERS)])
+                axis.set(xlabel="time (epochs of ordinary training)", title=value)
+            label_lines(row, label)
+        legend(figure, axes)
+    return figure
+
+
+def step_costs(found: Sequence[Record]) -> Mapping[str, float]:
+    """Return method -> median time of a step, relative to that of ``equal``; processor time where the records have it.
+
+    Empty without ``equal``.
+    """
+    times: dict[str, list[float]] = {}
+    for record in found:
+        timing = record.timing
+        seconds = timing.processor_seconds_per_step or timing.seconds_per_step
+        if seconds is not None:
+            times.setdefault(record.method, []).append(seconds)
+    if "equal" not in times:
+        return {}
+    ordinary = float(np.median(times["equal"]))
+    return {method: float(np.median(each)) / ordinary for method, each in times.items()}
