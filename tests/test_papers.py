@@ -187,7 +187,7 @@ def test_columns_of_lee_select_our_records_by_data_set_and_task():
         ("huq2022", "single_task equal uncertainty revised_uncertainty dwa adaptive"),
         (
             "lee2020",
-            "equal uncertainty gradnorm split_only single_step "
+            "equal uncertainty gradnorm split_only single_step(alpha=0.001) "
             "pareto_mtl pareto_mtl(preference=0) pareto_mtl(preference=1)",
         ),
     ],

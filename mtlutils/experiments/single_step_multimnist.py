@@ -35,7 +35,7 @@ class MultiMNISTSettings(Settings):
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Not in the paper")
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="The paper: 0.001")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Not in the paper")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Not in the paper")
     trace: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps whose losses the record keeps, where the method has more to tell than those"
     )
@@ -79,5 +79,9 @@ def _checksums() -> dict[str, str]:
 
 
 experiment = Experiment(
-    "single_step_multimnist", MultiMNISTSettings, _measure, _checksums, studies=("sweep", "tuned", "longer")
+    "single_step_multimnist",
+    MultiMNISTSettings,
+    _measure,
+    _checksums,
+    studies=("sweep", "alphas", "accelerated", "longer"),
 )

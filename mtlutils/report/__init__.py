@@ -1,0 +1,18 @@
+"""Records, papers and verdicts -> the tables in notebooks."""
+
+from mtlutils.report.box import box, number, provenance, sources
+from mtlutils.report.published import comparison, verdicts
+from mtlutils.report.studies import cost_shares, costs, loss_shares, variants
+
+__all__ = [
+    "box",
+    "comparison",
+    "cost_shares",
+    "costs",
+    "loss_shares",
+    "number",
+    "provenance",
+    "sources",
+    "variants",
+    "verdicts",
+]

@@ -1,0 +1,111 @@
+"""What tables share: a box with a caption, and lines on where numbers come from."""
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+from IPython.display import HTML
+
+from mtlutils.papers import Paper
+from mtlutils.records import Record
+
+
+def box(
+    frame: pd.DataFrame,
+    caption: tuple[str, str],
+    notes: Iterable[str],
+    details: str = "",
+    classes: pd.DataFrame | None = None,
+    uuid: str = "table",
+    index: bool = True,
+) -> HTML:
+    """Show a table with its caption and, below it, lines on where its numbers come from.
+
+    Args:
+        frame: The cells, as HTML.
+        caption: What the table shows, and how to read it.
+        notes: Lines of text.
+        details: HTML below the notes.
+        classes: A style class a cell.
+        uuid: Makes the table's element ids.
+        index: Whether the frame's index is a column of the table.
+    """
+    title, legend = (html.escape(text, quote=False) for text in caption)
+    styler = frame.style.set_caption(f'{title} <span class="legend">{legend}</span>').set_uuid(uuid)
+    if classes is not None:
+        styler = styler.set_td_classes(classes)
+    if not index:
+        styler = styler.hide(axis="index")
+    below = "".join(f'<p class="provenance">{html.escape(note, quote=False)}</p>' for note in notes)
+    return HTML(f'<div class="table-box" tabindex="0">{styler.to_html()}{below}{details}</div>')
+
+
+def provenance(label: str, found: Sequence[Record]) -> str:
+    """Return one line on where numbers come from: data, seeds, device, code and date.
+
+    Args:
+        label: What the line begins with.
+        found: The records behind the numbers.
+    """
+    if not found:
+        return f"{label}: no records."
+
+    def several(values: Iterable[str]) -> str:
+        return " / ".join(sorted(set(values)))
+
+    seeds = sorted({record.seed for record in found})
+    span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
+    commits = several(
+        (r.source.commit[:7] if r.source.commit else "no commit") + ("+changes" if r.source.dirty else "")
+        for r in found
+    )
+    dates = sorted({record.started.date().isoformat() for record in found})
+    parts = [
+        several(record.data.description for record in found),
+        f"seeds {span}" if len(seeds) > 1 else f"seed {seeds[0]}",
+        several(_machine(record) for record in found),
+        f"commit {commits}",
+        dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
+    ]
+    return f"{label}: {' · '.join(part for part in parts if part)}."
+
+
+def sources(groups: Mapping[str, Sequence[Record]]) -> str:
+    """Return, for each group of records in a figure, where its numbers come from."""
+    return " ".join(provenance(heading, list(found)) for heading, found in groups.items())
+
+
+def number(mean: float, half: float, unit: str, digits: int = 2) -> str:
+    """Write a mean and half its interval, a dash if there is none; seconds below a millisecond in microseconds."""
+    if math.isnan(mean):
+        return "–"
+    if unit == "s" and mean < 1e-3:
+        mean, half, digits, suffix = mean * 1e6, half * 1e6, 1, " µs"
+    else:
+        suffix = ""
+    spread = "" if math.isnan(half) else f" ± {half:.{digits}f}"
+    return f"{mean:.{digits}f}{spread}{suffix}"
+
+
+def _machine(record: Record) -> str:
+    on = record.environment
+    return f"{on.device}, {on.threads} thread{'s' * (on.threads > 1)}, torch {on.versions['torch']}"
+
+
+def settings_of(groups: Mapping[str, Sequence[Record]]) -> str:
+    """The settings that all records of a group have alike, folded away."""
+    lines = []
+    for heading, found in groups.items():
+        each = [record.parameters for record in found]
+        alike = [name for name in each[0] if all(one.get(name, ...) == each[0][name] for one in each)] if each else []
+        values = ", ".join(f"{name} {json.dumps(each[0][name])}" for name in alike if name not in {"tasks", "data"})
+        lines += [f"<p>{html.escape(f'{heading}: {values}', quote=False)}</p>"] if values else []
+    return f'<details class="provenance"><summary>Settings</summary>{"".join(lines)}</details>'
+
+
+def cite(paper: Paper) -> str:
+    """Return the authors' last names and the year."""
+    names = " & ".join(author.split()[-1] for author in paper.authors)
+    return f"{names} {paper.year}"

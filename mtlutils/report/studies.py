@@ -1,0 +1,181 @@
+"""Tables of what a notebook measures beside a published table."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from mtlutils import figures, profiles, reproduction, statistics
+from mtlutils.papers import Table
+from mtlutils.records import Record
+from mtlutils.report.box import box, number, provenance, settings_of
+
+
+def variants(
+    table: Table,
+    groups: Mapping[str, Sequence[Record]],
+    label: Callable[[Record], tuple[str, str] | None],
+    caption: str,
+    extra: Mapping[str, str] | None = None,
+) -> HTML:
+    """Show variants of a method, a column each, and their lead over the first, paired over seeds.
+
+    Args:
+        table: Its columns, in its unit, are the rows; a record fills those that its parameters select.
+        groups: Heading -> records; a table each.
+        label: Section of rows, and variant, of a record; None leaves a record out.
+        caption: What the variants are.
+        extra: Further rows: label -> name of a curve, whose mean over epochs is shown.
+    """
+    return HTML("".join(_variants(table, *group, label, caption, extra or {}) for group in groups.items()))
+
+
+def _variants(
+    table: Table,
+    heading: str,
+    found: Sequence[Record],
+    label: Callable[[Record], tuple[str, str] | None],
+    caption: str,
+    extra: Mapping[str, str],
+) -> str:
+    labelled = [(place, record) for record in found if (place := label(record)) is not None]
+    sections, names = (list(dict.fromkeys(place[i] for place, _ in labelled)) for i in (0, 1))
+    # (section, row) -> variant -> seed -> value
+    values: dict[tuple[str, str], dict[str, dict[int, float | None]]] = {
+        (section, row): {name: {} for name in names}
+        for section in sections
+        for row in [*(column.label for column in table.columns), *extra]
+    }
+    for (section, name), record in labelled:
+        for column in table.columns:
+            if column.selects(record.parameters):
+                metric = record.metrics[table.metric_key(column.id)]
+                values[section, column.label][name][record.seed] = table.in_unit(metric)
+        for row, curve in extra.items():
+            values[section, row][name][record.seed] = statistics.interval(record.curves[curve])[0]
+    text: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        text[name, "mean"] = [number(*statistics.interval(each[name].values()), "") for each in values.values()]
+        if name != names[0]:
+            text[name, "lead"] = [
+                "" if row in extra else _lead(each[name], each[names[0]]) for (_, row), each in values.items()
+            ]
+    first = [section if i % (len(values) // len(sections)) == 0 else "" for i, (section, _) in enumerate(values)]
+    rows = [row for _, row in values]
+    index = pd.MultiIndex.from_arrays([first, rows]) if any(sections) else pd.Index(rows)
+    legend = (
+        f"Unit: {table.unit}. Mean over seeds ± half the 95 % interval of the mean. Lead: over {''.join(names[:1])}, "
+        "paired over seeds; its interval is for this one comparison."
+    )
+    uuid = re.sub(r"\W+", "-", f"{caption} {heading}".lower()).strip("-")
+    used = [record for _, record in labelled]
+    notes = [provenance(heading, used)]
+    return box(
+        pd.DataFrame(text, index=index),
+        (f"{caption} {heading}.", legend),
+        notes,
+        settings_of({heading: used}),
+        uuid=uuid,
+    ).data
+
+
+def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> str:
+    pairs = [(values[seed], others[seed]) for seed in values if seed in others]
+    leads = [a - b for a, b in pairs if a is not None and b is not None]
+    mean, half = statistics.interval(leads)
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:+.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
+
+
+def loss_shares(groups: Mapping[str, Sequence[Record]], tasks: tuple[str, str], panels: str) -> HTML:
+    """Show how far the first task's share of the summed loss is from one half, before and after temporary steps.
+
+    Args:
+        groups: Heading -> records, of which those with traces count; a table each.
+        tasks: The first task, and the other.
+        panels: The parameter that makes the rows.
+    """
+    return HTML("".join(_loss_shares(*group, tasks, panels) for group in groups.items()))
+
+
+def _loss_shares(heading: str, found: Sequence[Record], tasks: tuple[str, str], panels: str) -> str:
+    traced = [record for record in found if record.traces]
+    rows: dict[str, dict[str, str]] = {}
+    for value in dict.fromkeys(str(record.parameters[panels]) for record in traced):
+        distances: dict[str, list[float]] = {"loss": [], "stepped_loss": []}
+        nearer = []
+        for record in traced:
+            if str(record.parameters[panels]) == value:
+                before, after = (
+                    np.abs(figures.loss_share([record.traces[f"step/{name}/{task}"] for task in tasks]) - 0.5)
+                    for name in distances
+                )
+                distances["loss"].append(float(before.mean()))
+                distances["stepped_loss"].append(float(after.mean()))
+                nearer.append(float((after < before).mean()))
+        rows[value] = {
+            "before": number(*statistics.interval(distances["loss"]), "", digits=3),
+            "after": number(*statistics.interval(distances["stepped_loss"]), "", digits=3),
+            "steps that bring it nearer": number(*statistics.interval(100 * share for share in nearer), "") + " %",
+        }
+    caption = f"{heading}: distance of the share of {tasks[0]} in the summed loss from one half."
+    legend = "Mean over steps; then mean over seeds ± half the 95 % interval of the mean."
+    frame = pd.DataFrame(rows).T
+    return box(frame, (caption, legend), [provenance(heading, traced)], uuid=f"loss-shares-{panels}").data
+
+
+def costs(groups: Mapping[str, Sequence[Record]]) -> HTML:
+    """Show the time of the weighting call by method and number of tasks, and relative to equal weights.
+
+    Args:
+        groups: Heading -> records of ``weighting_cost``; a table each.
+    """
+    return HTML("".join(_costs(heading, found) for heading, found in groups.items()))
+
+
+def _costs(heading: str, found: Sequence[Record]) -> str:
+    methods = figures.methods_of(found)
+    columns: dict[tuple[str, str], list[str]] = {}
+    for n_tasks in sorted({int(str(record.parameters["n_tasks"])) for record in found}):
+        each = {m: [r.metrics for r in found if r.method == m and r.parameters["n_tasks"] == n_tasks] for m in methods}
+        for name, metric, unit in (("time", "seconds/median", "s"), ("ratio to equal", "ratio/median", "")):
+            columns[f"{n_tasks} tasks", name] = [
+                number(*statistics.interval(metrics[metric] for metrics in each[method]), unit) for method in methods
+            ]
+    caption = f"{heading}: time of one weighting call, losses in and total out."
+    legend = (
+        "A measurement is the median of its rounds, and its ratio that of the same rounds. Shown: mean over "
+        "measurements ± half the 95 % interval of the mean."
+    )
+    frame = pd.DataFrame(columns, index=methods)
+    return box(frame, (caption, legend), [provenance(heading, found)], settings_of({heading: found}), uuid="costs").data
+
+
+def cost_shares(groups: Mapping[str, Sequence[Record]], experiment: str) -> HTML:
+    """Show the time of a weighting call relative to a training step with equal weights, where both are known.
+
+    Args:
+        groups: Heading -> records of ``weighting_cost``; a column each, of those with the tasks of the experiment.
+        experiment: Name of the experiment whose committed records give the time of a step.
+    """
+    parameters = profiles.parameters("cpu", experiment)
+    found = reproduction.committed(experiment, parameters) if parameters else []
+    steps = [record for record in found if record.method == "equal"]
+    if not steps:
+        return HTML("<p>There are no committed records of training steps to compare with.</p>")
+    seconds, _ = statistics.interval(record.timing.seconds_per_step for record in steps)
+    n_tasks = len(figures.tasks_of(steps[0]))
+    columns: dict[str, dict[str, str]] = {}
+    for heading, calls in groups.items():
+        for method in figures.methods_of(calls):
+            each = [r.metrics for r in calls if r.method == method and r.parameters["n_tasks"] == n_tasks]
+            call, _ = statistics.interval(metrics["seconds/median"] for metrics in each)
+            columns.setdefault(heading, {})[method] = f"{call / seconds:.1%}" if each else "–"
+    caption = "Time of a weighting call as a share of a training step of the network on AG News."
+    legend = f"Both are means over seeds. A step with equal weights takes {seconds * 1e3:.2f} ms."
+    notes = [*(provenance(*group) for group in groups.items()), provenance("Steps", steps)]
+    return box(pd.DataFrame(columns), (caption, legend), notes, uuid="shares")
