@@ -83,5 +83,5 @@ experiment = Experiment(
     MultiMNISTSettings,
     _measure,
     _checksums,
-    studies=("sweep", "alphas", "accelerated", "longer"),
+    studies=("sweep", "tuned", "alphas", "accelerated", "longer"),
 )
