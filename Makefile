@@ -49,7 +49,7 @@ notebooks: $(READY)  ## run every notebook in place with its defaults, keeping o
 	$(BIN)/nbstripout --keep-count --extra-keys metadata.language_info notebooks/*.ipynb  # nbval wants the counts
 
 bench: $(READY)  ## measure what a training step and its data cost, as ratios within one run
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out %/turns.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN)/python $$script; done
 
 lock: $(READY)  ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

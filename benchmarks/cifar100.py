@@ -13,28 +13,20 @@ Memory is the peak of each part alone in a new process: on a GPU what PyTorch he
 that of a process that only imports. A dash: workers share pages with their parent, so theirs would count twice.
 """
 
-import argparse
 import math
-import os
-import random
-import resource
-import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import pandas as pd
 import torch
+import turns
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from tqdm import tqdm
+from turns import Options, Parts, Work
 
-from mtlutils import balancing, environment
+from mtlutils import balancing
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data.cifar100 import N_CLASSES
 from mtlutils.data.images import ImageSplit
@@ -42,12 +34,10 @@ from mtlutils.models import wide_resnet
 
 METHODS = ["uncertainty", "revised_uncertainty", "dwa", "adaptive", "adaptive(detach=false)", "adaptive(every=epoch)"]
 STEP, BATCH = "step: equal", "batch: ImageSplit"
-Options = argparse.Namespace
-Work = Callable[[], int]  # does a part's share of a round, and returns for how many images
 
 
-def parts(options: Options) -> dict[str, Callable[[], Work]]:
-    """Return what is measured: name -> what prepares the work."""
+def parts(options: Options) -> Parts:
+    """Return what is measured."""
     names = {STEP: "equal", "step: equal, again": "equal"} | {f"step: {method}": method for method in METHODS}
     # The balancers now, so that their imports count as imports.
     steps = {name: partial(step, options, balancing.create(method, len(N_CLASSES))) for name, method in names.items()}
@@ -77,10 +67,10 @@ def step(options: Options, balancer: Balancer, bf16: bool = False) -> Work:
             outputs = model(images)
         return torch.stack([cross_entropy(outputs[task].float(), targets[task]) for task in N_CLASSES])
 
-    def work(n_steps: int = options.steps) -> int:
+    def work(n_steps: int = options.steps) -> float:
         for _ in range(n_steps):
             balancer.step(losses, model, optimizer)
-        return n_steps * len(images)
+        return n_steps * len(images) / options.batch_size
 
     for _ in range(2):  # epochs, the history that some methods weigh by
         work(1)
@@ -109,59 +99,18 @@ def epoch(options: Options, workers: int | None = None) -> Work:
     device = options.device
     if workers is None:
         split, order = random_images(options, device), torch.Generator()
-        return lambda: sum(len(batch) for (batch,), _ in split.batches(options.batch_size, order))
+        return lambda: sum(len(batch) for (batch,), _ in split.batches(options.batch_size, order)) / options.batch_size
     images = PILImages(random_images(options, torch.device("cpu")))
     kept = {"pin_memory": device.type == "cuda", "persistent_workers": workers > 0}
     loader = DataLoader(images, options.batch_size, shuffle=True, num_workers=workers, **kept)
 
-    def work() -> int:
+    def work() -> float:
         for batch, targets in loader:
             batch.to(device, non_blocking=True, memory_format=torch.channels_last)
             targets.to(device, non_blocking=True)
-        return len(images)
+        return len(images) / options.batch_size
 
     return work
-
-
-def measure_seconds(options: Options) -> pd.DataFrame:
-    """Return the seconds that each part (column) takes for a batch in each round (row)."""
-    work = {part: prepare() for part, prepare in parts(options).items()}
-    times: dict[str, list[float]] = {part: [] for part in work}
-    turns = [part for _ in range(options.rounds + 1) for part in random.sample(list(work), len(work))]
-    for part in tqdm(turns, desc="time", unit="part", delay=2, leave=False):
-        started = time.perf_counter()
-        n_images = work[part]()
-        if options.device.type == "cuda":
-            torch.cuda.synchronize(options.device)
-        times[part].append((time.perf_counter() - started) / n_images * options.batch_size)
-    return pd.DataFrame(times)[1:]  # the first round warms up
-
-
-def measure_memory(options: Options) -> dict[str, int]:
-    """Return the peak bytes of each part, without its imports'."""
-    # glibc then gives back at once what is freed. Otherwise a peak differs by a tenth from one process to the next.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
-    # A fork of a process that has only imported is quick, but not safe on macOS.
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(["pandas", "torchvision", "mtlutils.balancing.dwa", "mtlutils.data.cifar100"])
-    workers = [n for n in options.workers if n == 0 or options.device.type == "cuda"]
-    options = Options(**vars(options) | {"steps": 1, "workers": workers})
-    peaks = {}
-    for part in tqdm(["imports", *parts(options)], desc="memory", unit="part", delay=2, leave=False):
-        with ProcessPoolExecutor(1, mp_context=context) as process:
-            peaks[part] = process.submit(peak_memory, options, part).result()
-    imports = peaks.pop("imports")
-    return {part: peak - imports for part, peak in peaks.items()}
-
-
-def peak_memory(options: Options, part: str) -> int:
-    """Do a part's work, none if there is no such part, and return this process's peak in bytes."""
-    torch.set_num_threads(options.threads)
-    if prepare := parts(options).get(part):
-        prepare()()
-    if options.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(options.device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:
@@ -170,33 +119,26 @@ def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:
     pairs = [(part, STEP) for part in steps[1:]] + [(part, BATCH) for part in batches[1:]]
     rows = []
     for part, baseline in pairs + [(part, STEP) for part in batches]:
-        quartiles = (seconds[part] / seconds[baseline]).quantile([0.25, 0.5, 0.75])
-        rows.append([part, baseline, *quartiles, memory.get(part, math.nan) / memory[baseline]])
-    columns = ["part", "compared with", "time: lower quartile", "median", "upper quartile", "memory"]
-    return pd.DataFrame(rows, columns=columns)
+        times = turns.quartiles(seconds[part] / seconds[baseline])
+        rows.append([part, baseline, *times, memory.get(part, math.nan) / memory[baseline]])
+    return pd.DataFrame(rows, columns=["part", "compared with", *turns.QUARTILES, "memory"])
 
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = turns.parser(__doc__, batch_size=128, steps=5)
     add = partial(parser.add_argument, type=int, metavar="N")
     add("--depth", default=10, help="of the wide residual network (10); the paper: 28")
     add("--width", default=1, help="of the wide residual network (1); the paper: 10")
-    add("--batch-size", default=128, help="images a batch (128)")
-    add("--threads", default=1, help="of this process on the CPU (1)")
-    add("--rounds", default=10, help="that medians and quartiles are over (10)")
-    add("--steps", default=5, help="training steps a round (5)")
     add("--images", default=2560, help="in an epoch; a round has one of each pipeline (2560)")
     add("--workers", default=[0, 2], nargs="*", help="of torchvision's pipeline, one part a number; 0 is none (0 2)")
-    add("--device", default="auto", type=str, metavar="NAME", help="auto, cpu or cuda (auto)")
     options = parser.parse_args()
-    options.device = environment.device(options.device)
-    torch.set_num_threads(options.threads)
-    place = f"{options.device} ({environment.describe(options.device).device}), threads: {options.threads}"
-    network = f"WRN-{options.depth}-{options.width}, batches of {options.batch_size}"
-    print(f"{place}, torch {torch.__version__}, {network}", flush=True)
-    memory, seconds = measure_memory(options), measure_seconds(options)
-    print(compare(seconds, memory).to_string(index=False, float_format="{:#.3g}".format, na_rep="-"))
+    turns.start(options, f"WRN-{options.depth}-{options.width}, batches of {options.batch_size}")
+    imports = ["pandas", "torchvision", "mtlutils.balancing.dwa", "mtlutils.data.cifar100"]
+    counted = [n for n in options.workers if n == 0 or options.device.type == "cuda"]
+    alone = Options(**vars(options) | {"steps": 1, "workers": counted})
+    memory, seconds = turns.measure_memory(parts, alone, imports), turns.measure_seconds(parts(options), options)
+    turns.show(compare(seconds, memory))
     print(f"For reference, {STEP!r}: {seconds[STEP].median():.3g} s, {memory[STEP] / 2**20:.0f} MiB")
 
 

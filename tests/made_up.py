@@ -30,3 +30,36 @@ def a_record(**changed):
         "started": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
     return Record.model_validate(content | changed)
+
+
+SETTINGS = {"learning_rate": 1.0, "epochs": 2, "train_rows": 100}
+
+
+def accuracy(method, seed, two, four, kind="real", status="completed", **parameters):
+    """A record of ``adaptive_agnews`` with the given test accuracies, and validation accuracies 0.1 below."""
+    metrics = {"test/accuracy/2-class": two, "test/accuracy/4-class": four}
+    metrics = {name: value for name, value in metrics.items() if value is not ...}
+    tasks = [name.rsplit("/", 1)[1] for name in metrics]
+    validation = {n.replace("test", "validation"): None if v is None else v - 0.1 for n, v in metrics.items()}
+    return a_record(
+        experiment="adaptive_agnews",
+        method=method,
+        seed=seed,
+        parameters={**SETTINGS, "tasks": tasks, **parameters},
+        data=a_record().data.model_dump() | {"kind": kind},
+        status=status,
+        metrics=metrics | validation,
+    )
+
+
+def cost(method, seed, n_tasks, seconds, ratio):
+    quartiles = ("lower_quartile", "median", "upper_quartile")
+    metrics = {f"seconds/{name}": seconds * (0.9 + i / 10) for i, name in enumerate(quartiles)}
+    metrics |= {f"ratio/{name}": ratio * (0.9 + i / 10) for i, name in enumerate(quartiles)}
+    return a_record(
+        experiment="weighting_cost",
+        method=method,
+        seed=seed,
+        parameters={"n_tasks": n_tasks, "rounds": 4},
+        metrics=metrics,
+    )

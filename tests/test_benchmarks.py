@@ -2,32 +2,44 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-METHODS = ["uncertainty", "revised_uncertainty", "dwa", "adaptive", "adaptive(detach=false)", "adaptive(every=epoch)"]
 
 
-def test_cifar100_prints_every_ratio(tmp_path):
-    tiny = "--batch-size 32 --images 64 --rounds 2 --steps 1 --workers 0 1 --device cpu"
+def printed(script, options, cwd):
+    """Run a benchmark as a script, from another folder; return the lines that it prints."""
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "cifar100.py", *tiny.split()],
-        cwd=tmp_path,
+        [sys.executable, ROOT / "benchmarks" / script, *options.split()],
+        cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    first, header, *lines, reference = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def assert_quartiles(times):
+    low, median, high = map(float, times)
+    assert 0 < low <= median <= high < math.inf
+
+
+def test_cifar100_prints_every_ratio(tmp_path):
+    tiny = "--batch-size 32 --images 64 --rounds 2 --steps 1 --workers 0 1 --device cpu"
+    first, header, *lines, reference = printed("cifar100.py", tiny, tmp_path)
     assert first.startswith("cpu (")
     assert first.endswith("WRN-10-1, batches of 32")
     assert header.split()[0] == "part"
     assert "'step: equal'" in reference
 
+    methods = ["uncertainty", "revised_uncertainty", "dwa"]
+    methods += ["adaptive", "adaptive(detach=false)", "adaptive(every=epoch)"]
     step, batch = "step: equal", "batch: ImageSplit"
-    steps = [*(f"step: {method}" for method in METHODS), "step: equal, again", "step: equal, bf16"]
+    steps = [*(f"step: {method}" for method in methods), "step: equal, again", "step: equal, bf16"]
     without, with_worker = (f"batch: torchvision, workers: {n}" for n in (0, 1))
     expected = {(part, step) for part in [*steps, batch, without, with_worker]}
     expected |= {(without, batch), (with_worker, batch)}
@@ -40,6 +52,27 @@ def test_cifar100_prints_every_ratio(tmp_path):
     assert set(ratios) == expected
     assert len(lines) == len(expected)
     for (part, _), (*times, memory) in ratios.items():
-        low, median, high = map(float, times)
-        assert 0 < low <= median <= high < math.inf
+        assert_quartiles(times)
         assert memory == "-" if part == with_worker else 0 < float(memory) < math.inf
+
+
+def test_single_step_prints_every_ratio_beside_its_least_count_of_passes(tmp_path):
+    tiny = "--tasks 2 4 --batch-size 32 --rounds 2 --steps 1 --device cpu"
+    first, header, *lines, reference, other_reference, passes = printed("single_step.py", tiny, tmp_path)
+    assert first.startswith("cpu (")
+    assert first.endswith("LeNet, batches of 32")
+    assert header.split()[:2] == ["T", "method"]
+    assert "'equal', T=2" in reference
+    assert "'equal', T=4" in other_reference
+    shares = dict(share.split() for share in passes.split(": ")[1].split(", "))
+    assert list(shares) == ["F", "N", "B", "L", "C", "D", "U", "h", "r", "p", "rp", "u"]
+    assert all(float(share) > 0 for share in shares.values())
+
+    methods = ["equal, again", "uncertainty", "split_only", "gradnorm", "pareto_mtl"]
+    methods += ["single_step", "single_step(second_order=true)"]
+    rows = [line.rsplit(maxsplit=7) for line in lines]
+    assert [row[0].split(maxsplit=1) for row in rows] == [[n, method] for n in "24" for method in methods]
+    for _, *times, predicted, over, memory, least in rows:
+        assert_quartiles(times)
+        assert all(0 < float(number) < math.inf for number in (predicted, over, memory))
+        assert set(re.findall("[a-zA-Z]+", least)) <= {"T", *shares}

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv2d, linear
+from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv2d, linear, max_pool2d
 
 from mtlutils.errors import InputError
-from mtlutils.models import MultiTaskModel, text_classifier, wide_resnet
+from mtlutils.models import MultiTaskModel, lenet, text_classifier, wide_resnet
 from mtlutils.models.wide_resnet import Block
 
 
@@ -35,7 +35,21 @@ def images(n):
     return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
-MODELS = [text_model, plain_model, image_model]
+def lenet_model(head="linear"):
+    """A LeNet of two tasks, and a batch of four pairs."""
+    torch.manual_seed(0)
+    return lenet({"2-class": 2, "5-class": 5}, head), (pairs(4),), {"2-class": (4, 2), "5-class": (4, 5)}
+
+
+def lenet_model_with_hidden_heads():
+    return lenet_model("hidden")
+
+
+def pairs(n):
+    return torch.rand(n, 1, 36, 36, generator=torch.Generator().manual_seed(5))
+
+
+MODELS = [text_model, plain_model, image_model, lenet_model, lenet_model_with_hidden_heads]
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -69,6 +83,21 @@ def test_every_task_reaches_the_shared_parameters_and_its_own_head_alone(make):
         for other, head in model.heads.items():
             for parameter in head.parameters():
                 assert (parameter.grad is not None and parameter.grad.abs().sum() > 0) == (other == task)
+
+
+@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1), slice(1), slice(-1, None), slice(0)])
+def test_only_the_heads_of_the_asked_tasks_run(make, order):
+    model, inputs, shapes = make()
+    everything = model(*inputs)
+    ran = []
+    for task, head in model.heads.items():
+        head.register_forward_hook(lambda *_, task=task: ran.append(task))
+    asked = list(shapes)[order]
+    outputs = model(*inputs, tasks=asked)
+    assert ran == list(outputs) == asked
+    for task in asked:
+        torch.testing.assert_close(outputs[task], everything[task])
 
 
 def test_text_is_the_mean_of_its_tokens_embeddings_and_then_two_layers():
@@ -172,8 +201,9 @@ def test_three_groups_of_blocks_see_32_16_and_8_pixels():
     assert seen == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
-def test_every_parameter_has_a_gradient():
-    model, inputs, _ = image_model()
+@pytest.mark.parametrize("make", [image_model, lenet_model, lenet_model_with_hidden_heads])
+def test_every_parameter_has_a_gradient(make):
+    model, inputs, _ = make()
     sum(output.square().sum() for output in model(*inputs).values()).backward()
     assert [name for name, each in model.named_parameters() if each.grad is None or not each.grad.any()] == []
 
@@ -192,18 +222,67 @@ def test_convolutions_start_from_he_by_fan_out():
             assert weight.abs().max() > 2 * standard  # normal, and neither uniform nor cut
 
 
-def test_channels_last_layout_gives_the_same_numbers():
-    contiguous, (batch,), _ = image_model()
-    other, _, _ = image_model()
+@pytest.mark.parametrize("make", [image_model, lenet_model])
+def test_channels_last_layout_gives_the_same_numbers(make):
+    contiguous, (batch,), _ = make()
+    other, _, _ = make()
     other.to(memory_format=torch.channels_last)
-    assert other.encoder[1].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    convolutions = [module for module in other.modules() if isinstance(module, nn.Conv2d)]
+    assert all(each.weight.is_contiguous(memory_format=torch.channels_last) for each in convolutions)
     expected = contiguous(batch)
     outputs = other(batch.to(memory_format=torch.channels_last))
     for task, output in outputs.items():
         torch.testing.assert_close(output, expected[task], rtol=1e-4, atol=1e-5)
 
 
-def test_same_seed_same_network():
-    first, second = (dict(image_model()[0].named_parameters()) for _ in range(2))
+@pytest.mark.parametrize("make", [image_model, lenet_model])
+def test_same_seed_same_network(make):
+    first, second = (dict(make()[0].named_parameters()) for _ in range(2))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+# LeNet
+
+N_SHARED = 10 * 9 * 9 + 10 + 20 * 10 * 5 * 5 + 20 + 500 * 50 + 50
+N_HIDDEN = 50 * 50 + 50
+
+
+@pytest.mark.parametrize(("head", "n_hidden"), [("linear", 0), ("hidden", N_HIDDEN)])
+def test_parameters_of_lenet(head, n_hidden):
+    model = lenet({"a": 10, "b": 10, "c": 3}, head)
+    assert sum(each.numel() for each in model.shared_parameters()) == N_SHARED
+    n_of_tasks = [sum(each.numel() for each in each_head.parameters()) for each_head in model.heads.values()]
+    assert n_of_tasks == [n_hidden + 50 * 10 + 10, n_hidden + 50 * 10 + 10, n_hidden + 50 * 3 + 3]
+
+
+def test_lenet_has_linear_heads_unless_asked():
+    assert [type(head) for head in lenet({"a": 10}).heads.values()] == [nn.Linear]
+
+
+@pytest.mark.parametrize("head", ["linear", "hidden"])
+def test_lenet_is_relu_and_then_pooling(head):
+    # in the network it is the other way round
+    model, (batch,), _ = lenet_model(head)
+    state = list(model.encoder.parameters())
+
+    def conventional(x):
+        x = max_pool2d(conv2d(x, *state[:2]).clamp(min=0), 2)
+        assert x.shape[1:] == (10, 14, 14)
+        x = max_pool2d(conv2d(x, *state[2:4]).clamp(min=0), 2)
+        assert x.shape[1:] == (20, 5, 5)
+        features = linear(x.flatten(1), *state[4:]).clamp(min=0)
+        outputs = {}
+        for task, layers in model.heads.items():
+            own = list(layers.parameters())
+            hidden = linear(features, *own[:2]).clamp(min=0) if head == "hidden" else features
+            outputs[task] = linear(hidden, *own[-2:])
+        return outputs
+
+    outputs, expected = model(batch), conventional(batch)
+    totals = [sum(output.square().sum() for output in each.values()) for each in (outputs, expected)]
+    gradients = [torch.autograd.grad(total, list(model.parameters())) for total in totals]
+    for task in outputs:
+        torch.testing.assert_close(outputs[task], expected[task])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

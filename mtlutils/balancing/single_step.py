@@ -6,6 +6,7 @@ from torch import Tensor
 from mtlutils.balancing.balancer import Closure
 from mtlutils.balancing.gradients import add_gradient, each_gradient
 from mtlutils.balancing.split_only import SplitOnly, substituted
+from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
 
@@ -44,6 +45,10 @@ class SingleStep(SplitOnly):
         """Give the shared parameters their gradient after the temporary steps; return the losses (T,) before them.
 
         The losses after them are in ``traced["stepped_loss"]``.
+
+        Raises:
+            InputError: a loss depends on no shared parameter, or the closure holds on to parameters that it has taken
+                out of the model, and so cannot see the temporary ones.
         """
         shared = [parameter for parameter in model.shared_parameters() if parameter.requires_grad]
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -70,6 +75,8 @@ class SingleStep(SplitOnly):
                 retain_graph=self.second_order and task + 1 < self.n_tasks,
                 allow_unused=True,
             )
+            if not any(gradient is not None for gradient in outer):
+                raise InputError("single_step: the closure's losses do not come from the model's shared parameters")
             for parameter, gradient in zip(shared, outer, strict=True):
                 if gradient is not None:
                     add_gradient(parameter, gradient)

@@ -25,16 +25,16 @@ class MultiMNISTSettings(Settings):
     data: Literal["stand-in", "real"] = Field("stand-in", description="real: the images below MTLUTILS_DATA")
     dataset: Literal["mnist", "fashion", "fashion_and_mnist"] = Field("mnist", description="What the pairs are made of")
     tasks: tuple[Task, ...] = Field(("top-left", "bottom-right"), min_length=1)
-    train_pairs: Annotated[int, Field(ge=1)] = Field(1_000, description="The paper: 120,000")
-    validation_pairs: Annotated[int, Field(ge=1)] = Field(500, description="The paper: 10,000")
-    test_pairs: Annotated[int, Field(ge=1)] = Field(500, description="The paper: 10,000")
+    train_pairs: Annotated[int, Field(ge=1)] = Field(300, description="The paper: 120,000")
+    validation_pairs: Annotated[int, Field(ge=1)] = Field(300, description="The paper: 10,000")
+    test_pairs: Annotated[int, Field(ge=1)] = Field(300, description="The paper: 10,000")
     head: Literal["linear", "hidden"] = Field("linear", description="A task's own layers; not in the paper")
-    epochs: Annotated[int, Field(ge=1)] = Field(2, description="Not in the paper")
+    epochs: Annotated[int, Field(ge=1)] = Field(3, description="Not in the paper")
     patience: Annotated[int, Field(ge=0)] = Field(
         0, description="Epochs without a better validation loss that end a run; 0: none do. The paper does not say"
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Not in the paper")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="The paper: 0.001")
+    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Not in the paper")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="The paper: 0.001")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Not in the paper")
     trace: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps whose losses the record keeps, where the method has more to tell than those"

@@ -43,14 +43,15 @@ def _variants(
 ) -> str:
     labelled = [(place, record) for record in found if (place := label(record)) is not None]
     sections, names = (list(dict.fromkeys(place[i] for place, _ in labelled)) for i in (0, 1))
+    columns = [column for column in table.columns if any(column.selects(r.parameters) for _, r in labelled)]
     # (section, row) -> variant -> seed -> value
     values: dict[tuple[str, str], dict[str, dict[int, float | None]]] = {
         (section, row): {name: {} for name in names}
         for section in sections
-        for row in [*(column.label for column in table.columns), *extra]
+        for row in [*(column.label for column in columns), *extra]
     }
     for (section, name), record in labelled:
-        for column in table.columns:
+        for column in columns:
             if column.selects(record.parameters):
                 metric = record.metrics[table.metric_key(column.id)]
                 values[section, column.label][name][record.seed] = table.in_unit(metric)
@@ -91,41 +92,46 @@ def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None]
     return f"{mean:+.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
 
 
-def loss_shares(groups: Mapping[str, Sequence[Record]], tasks: tuple[str, str], panels: str) -> HTML:
+def loss_shares(
+    groups: Mapping[str, Sequence[Record]], tasks: tuple[str, str], label: Callable[[Record], str | None]
+) -> HTML:
     """Show how far the first task's share of the summed loss is from one half, before and after temporary steps.
 
     Args:
         groups: Heading -> records, of which those with traces count; a table each.
         tasks: The first task, and the other.
-        panels: The parameter that makes the rows.
+        label: Row of a record; None leaves it out.
     """
-    return HTML("".join(_loss_shares(*group, tasks, panels) for group in groups.items()))
+    return HTML("".join(_loss_shares(*group, tasks, label) for group in groups.items()))
 
 
-def _loss_shares(heading: str, found: Sequence[Record], tasks: tuple[str, str], panels: str) -> str:
-    traced = [record for record in found if record.traces]
+def _loss_shares(
+    heading: str, found: Sequence[Record], tasks: tuple[str, str], label: Callable[[Record], str | None]
+) -> str:
+    labelled = [(name, record) for record in found if record.traces and (name := label(record)) is not None]
     rows: dict[str, dict[str, str]] = {}
-    for value in dict.fromkeys(str(record.parameters[panels]) for record in traced):
+    for name in dict.fromkeys(name for name, _ in labelled):
         distances: dict[str, list[float]] = {"loss": [], "stepped_loss": []}
         nearer = []
-        for record in traced:
-            if str(record.parameters[panels]) == value:
-                before, after = (
-                    np.abs(figures.loss_share([record.traces[f"step/{name}/{task}"] for task in tasks]) - 0.5)
-                    for name in distances
-                )
-                distances["loss"].append(float(before.mean()))
-                distances["stepped_loss"].append(float(after.mean()))
-                nearer.append(float((after < before).mean()))
-        rows[value] = {
-            "before": number(*statistics.interval(distances["loss"]), "", digits=3),
-            "after": number(*statistics.interval(distances["stepped_loss"]), "", digits=3),
+        for record in (record for each, record in labelled if each == name):
+            before, after = (
+                np.abs(figures.loss_share([record.traces[f"step/{what}/{task}"] for task in tasks]) - 0.5)
+                for what in distances
+            )
+            distances["loss"].append(float(before.mean()))
+            distances["stepped_loss"].append(float(after.mean()))
+            nearer.append(float((after < before).mean()))
+        rows[name] = {
+            "before": number(*statistics.interval(distances["loss"]), "", digits=4),
+            "after": number(*statistics.interval(distances["stepped_loss"]), "", digits=4),
             "steps that bring it nearer": number(*statistics.interval(100 * share for share in nearer), "") + " %",
         }
     caption = f"{heading}: distance of the share of {tasks[0]} in the summed loss from one half."
     legend = "Mean over steps; then mean over seeds ± half the 95 % interval of the mean."
     frame = pd.DataFrame(rows).T
-    return box(frame, (caption, legend), [provenance(heading, traced)], uuid=f"loss-shares-{panels}").data
+    traced = [record for _, record in labelled]
+    uuid = re.sub(r"\W+", "-", f"loss shares {heading} {' '.join(rows)}".lower()).strip("-")
+    return box(frame, (caption, legend), [provenance(heading, traced)], settings_of({heading: traced}), uuid=uuid).data
 
 
 def costs(groups: Mapping[str, Sequence[Record]]) -> HTML:
