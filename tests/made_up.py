@@ -53,6 +53,7 @@ def accuracy(method, seed, two, four, kind="real", status="completed", **paramet
 
 
 def cost(method, seed, n_tasks, seconds, ratio):
+    """A record of ``weighting_cost`` with the given medians, and quartiles 10 % from them."""
     quartiles = ("lower_quartile", "median", "upper_quartile")
     metrics = {f"seconds/{name}": seconds * (0.9 + i / 10) for i, name in enumerate(quartiles)}
     metrics |= {f"ratio/{name}": ratio * (0.9 + i / 10) for i, name in enumerate(quartiles)}

@@ -348,3 +348,44 @@ def test_substituted_leaves_buffers_that_a_pass_replaces():
 def test_wrong_alpha(alpha):
     with pytest.raises(InputError, match=r"single_step.*alpha must not be negative"):
         balancing.create(f"single_step(alpha={alpha})", 2)
+
+
+class Held:
+    """Losses of which some come from a parameter that was taken out of the model, where no temporary one ever is."""
+
+    def __init__(self, model, n_held):
+        self.batch, self.kept, self.n_held = Batch(model), model.encoder[4].weight, n_held
+
+    def __call__(self):
+        held = self.kept.square().sum()
+        losses = self.batch()
+        return torch.stack([*losses[self.n_held :], *[held] * self.n_held])
+
+
+class HeldByTask(Held):
+    def of(self, task):
+        return self()[task] if task < 2 - self.n_held else self.kept.square().sum()
+
+
+@pytest.mark.parametrize(
+    ("method", "closure_of", "n_held"),
+    [
+        ("single_step", Held, 2),
+        ("single_step(alpha=0)", Held, 2),
+        ("single_step", HeldByTask, 1),
+    ],
+)
+def test_closure_that_holds_on_to_a_parameter_is_refused_and_the_model_left_alone(method, closure_of, n_held):
+    model = network(n_tasks=2)
+    before = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
+    balancer, optimizer = balancing.create(method, 2), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with pytest.raises(InputError, match="do not come from the model's shared parameters") as error:
+        balancer.step(closure_of(model, n_held), model, optimizer)
+    assert "\n" not in str(error.value)
+    for ours, (parameter, start) in zip(model.parameters(), before, strict=True):
+        assert ours is parameter
+        assert ours.requires_grad
+        assert torch.equal(ours, start)
+    assert not optimizer.state
+    balancer.step(closure_of(model, 0), model, optimizer)  # and on it goes
+    assert not torch.equal(model.encoder[4].weight, before[3][1])

@@ -4,12 +4,15 @@ import ast
 import dataclasses
 import json
 import math
+import re
+import struct
 import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,16 +20,17 @@ from papermill import inspect_notebook
 from pydantic import Field
 
 from mtlutils import experiments, folders, profiles, records, reproduction, training
-from mtlutils.data import cifar100, cifar100_standin
+from mtlutils.data import cifar100, cifar100_standin, multi_mnist
 from mtlutils.errors import InputError
 from mtlutils.experiments import Experiment, Settings
-from mtlutils.models import wide_resnet
+from mtlutils.models import lenet, wide_resnet
 from mtlutils.records import Data, Timing
 from mtlutils.training import Result
 
 ROOT = Path(__file__).parents[1]
 AGNEWS = experiments.load("adaptive_agnews")
 CIFAR100 = experiments.load("adaptive_cifar100")
+PAIRS = experiments.load("single_step_multimnist")
 QUICK = {"epochs": 1, "train_rows": 200, "embedding_dim": 4, "hidden_dim": 4}
 
 
@@ -120,6 +124,43 @@ def test_notebook_runs_its_methods_and_its_sweep():
     runs = AGNEWS.plan_notebook(with_sweep)
     assert set(runs) == {*main, *sweep}
     assert len(runs) == 6 + 8 - 2  # seed 0 at 0.5 is in both
+
+
+def test_notebook_of_pairs_runs_its_studies():
+    parameters = {
+        "methods": ["equal", "split_only"],
+        "seeds": [0, 1],
+        "dataset": ["mnist", "fashion"],
+        "learning_rate": 0.5,
+        "epochs": 3,
+        "sweep_methods": ["equal"],
+        "sweep_learning_rate": [0.25, 0.5],
+        "tuned_methods": ["single_step"],
+        "tuned_seeds": [7],
+        "tuned_learning_rate": [0.25],
+        "alphas_methods": ["single_step(alpha: 0.01)"],
+        "alphas_dataset": ["mnist"],
+        "accelerated_methods": ["split_only"],
+        "accelerated_seeds": [0],
+        "accelerated_dataset": ["fashion"],
+        "accelerated_momentum": 0.9,
+        "accelerated_learning_rate": 0.05,
+        "longer_methods": ["equal"],
+        "longer_seeds": [1],
+        "longer_epochs": 6,
+    }
+    both, settings = ["mnist", "fashion"], {"learning_rate": 0.5, "epochs": 3}
+    expected = [
+        PAIRS.plan(["equal", "split_only"], [0, 1], dataset=both, **settings),
+        PAIRS.plan(["equal"], [0, 1], dataset=both, **(settings | {"learning_rate": 0.25})),
+        PAIRS.plan(["single_step"], [7], dataset=both, **(settings | {"learning_rate": 0.25})),
+        PAIRS.plan(["single_step(alpha=0.01)"], [0, 1], dataset="mnist", **settings),
+        PAIRS.plan(["split_only"], [0], dataset="fashion", momentum=0.9, **(settings | {"learning_rate": 0.05})),
+        PAIRS.plan(["equal"], [1], dataset=both, **(settings | {"epochs": 6})),
+    ]
+    runs = PAIRS.plan_notebook(parameters)
+    assert set(runs) == {run for study in expected for run in study}
+    assert len(runs) == 8 + 4 + 2 + 2 + 1 + 2
 
 
 def test_path_is_in_the_results_folder_or_a_scratch_folder(made_up, tmp_path):
@@ -233,9 +274,8 @@ def test_wrong_option_is_told_before_anything_is_measured(made_up, measured):
 
 
 def test_unknown_experiment():
-    with pytest.raises(
-        InputError, match="unknown experiment 'nonesuch'; there are: adaptive_agnews, adaptive_cifar100, weighting_cost"
-    ):
+    known = "adaptive_agnews, adaptive_cifar100, single_step_multimnist, weighting_cost"
+    with pytest.raises(InputError, match=f"unknown experiment 'nonesuch'; there are: {known}$"):
         experiments.load("nonesuch")
 
 
@@ -506,8 +546,8 @@ def test_cifar100_interrupted_resumes_at_the_last_epoch(small_images, tmp_path, 
 
 
 @pytest.fixture
-def trained(small_images, monkeypatch):
-    """What CIFAR-100's training is asked to do with a method, a seed and settings; nothing is trained."""
+def ask(monkeypatch):
+    """What an experiment's training is asked to do with a method, a seed and settings; nothing is trained."""
 
     class Asked(Exception):
         pass
@@ -515,14 +555,20 @@ def trained(small_images, monkeypatch):
     def train(**asked):
         raise Asked(asked)
 
-    def ask(method="equal", seed=0, **settings):
-        (run,) = CIFAR100.plan([method], [seed], **(SMALL | settings))
+    def ask(experiment, method, seed, **settings):
+        (run,) = experiment.plan([method], [seed], **settings)
         with pytest.raises(Asked) as asked:
-            CIFAR100.measure(run, torch.device("cpu"))
-        return asked.value.args[0]
+            experiment.measure(run, torch.device("cpu"))
+        return asked.value.args[0] | {"run": run}
 
     monkeypatch.setattr(training, "train", train)
     return ask
+
+
+@pytest.fixture
+def trained(small_images, ask):
+    """What CIFAR-100's training is asked to do."""
+    return lambda method="equal", seed=0, **settings: ask(CIFAR100, method, seed, **(SMALL | settings))
 
 
 def targets_of(asked, split="train"):
@@ -652,6 +698,231 @@ def test_cifar100_on_the_standin_needs_no_real_files_and_minds_no_broken_ones(sm
     assert CIFAR100.run("equal", 0, **SMALL).data.kind == "stand-in"
 
 
+FEW = {"epochs": 1, "train_pairs": 40, "validation_pairs": 20, "test_pairs": 30, "batch_size": 16, "trace": 2}
+PAIR = ["top-left", "bottom-right"]
+
+
+@pytest.fixture(scope="module")
+def pairs_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pairs")
+
+
+@pytest.mark.parametrize(
+    "method", ["equal", "uncertainty", "gradnorm", "pareto_mtl(preference=0)", "split_only", "single_step(alpha=0.001)"]
+)
+def test_pairs_on_the_standin(pairs_folder, method):
+    record = PAIRS.run(method, 0, results=pairs_folder, **FEW)
+    assert (record.status, record.method) == ("completed", method)
+    assert record.data.kind == "stand-in"
+    assert record.data.sizes == {"train": 40, "validation": 20, "test": 30}
+    assert record.timing.steps == 3
+    assert record.timing.processor_seconds_per_step > 0
+    assert record.parameters["tasks"] == PAIR
+    is_single_step, in_turns = "single_step" in method, "single_step" in method or method == "split_only"
+    for task in PAIR:
+        assert 0 <= record.metrics[f"test/accuracy/{task}"] <= 1
+        assert len(record.curves[f"validation/loss/{task}"]) == 1
+        assert (f"train/weight/{task}" in record.curves) == (not in_turns)
+    assert {name: len(values) for name, values in record.traces.items()} == (
+        {f"step/{what}/{task}": 2 for what in ("loss", "stepped_loss") for task in PAIR} if is_single_step else {}
+    )
+    assert records.read_all(pairs_folder)[0].count(record) == 1
+    assert not record_checkpoints()
+
+
+def test_pairs_by_single_tasks(tmp_path):
+    first, second = PAIRS.runs(["single_task"], [0], results=tmp_path, **FEW)
+    for record, task in ((first, "top-left"), (second, "bottom-right")):
+        assert record.parameters["tasks"] == [task]
+        assert {name.split("/")[-1] for name in record.metrics} == {task}
+    # A single task is the same as both with equal weights when it is the only one.
+    alone = PAIRS.run("equal", 0, results=tmp_path, tasks=["bottom-right"], **FEW)
+    assert alone.metrics == second.metrics
+
+
+def test_pairs_again_give_the_same_outcome(tmp_path):
+    first, other = PAIRS.runs(["single_step"], [0, 1], results=tmp_path / "first", **FEW)
+    assert PAIRS.run("single_step", 0, results=tmp_path / "again", **FEW).outcome() == first.outcome()
+    assert other.metrics != first.metrics
+    assert other.traces != first.traces
+
+
+def test_pairs_interrupted_resume_at_the_last_epoch(tmp_path, monkeypatch):
+    from mtlutils.data.images import ImageSplit
+
+    settings = FEW | {"epochs": 3, "patience": 2, "momentum": 0.9, "learning_rate": 0.01, "trace": 5}
+    expected = PAIRS.run("single_step", 0, results=tmp_path / "whole", **settings)
+    assert {len(values) for values in expected.traces.values()} == {5}
+    batches, epochs = ImageSplit.batches, []
+
+    def interrupted(self, batch_size, generator=None):
+        if generator is not None:
+            epochs.append(1)
+            if len(epochs) == 2:
+                raise KeyboardInterrupt
+        return batches(self, batch_size, generator)
+
+    monkeypatch.setattr(ImageSplit, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PAIRS.run("single_step", 0, results=tmp_path / "parts", **settings)
+    assert len(record_checkpoints()) == 1
+    record = PAIRS.run("single_step", 0, results=tmp_path / "parts", **settings)
+    assert record.outcome() == expected.outcome()
+    assert len(epochs) == 2 + 2
+    assert not record_checkpoints()
+
+
+@pytest.fixture
+def paired(ask):
+    """What the training on pairs is asked to do."""
+    return lambda method="equal", seed=0, **settings: ask(PAIRS, method, seed, **(FEW | settings))
+
+
+def test_pairs_train_as_their_settings_say(paired):
+    asked = paired(
+        "gradnorm",
+        seed=5,
+        tasks=["bottom-right", "top-left"],
+        head="hidden",
+        epochs=7,
+        patience=4,
+        batch_size=8,
+        learning_rate=0.03,
+        momentum=0.8,
+        trace=11,
+    )
+    given = {"epochs": 7, "patience": 4, "batch_size": 8, "seed": 5, "trace": 11}
+    assert {name: asked[name] for name in given} == given
+    assert asked["checkpoint"] == asked["run"].checkpoint
+    assert list(asked["losses"]) == list(asked["metrics"]) == list(asked["model"].heads) == PAIR[::-1]
+    shapes = {name: each.shape for name, each in lenet(dict.fromkeys(PAIR, 10), "hidden").named_parameters()}
+    assert {name: each.shape for name, each in asked["model"].named_parameters()} == shapes
+    (group,) = asked["optimizer"].param_groups
+    of_method = list(asked["balancer"].parameters())
+    assert [id(each) for each in group["params"]] == [id(each) for each in [*asked["model"].parameters(), *of_method]]
+    assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.03, 0.8, 0, False)
+    assert {name: len(split) for name, split in asked["splits"].items()} == {"train": 40, "validation": 20, "test": 30}
+    by_default = paired()
+    assert by_default["patience"] is None
+    assert by_default["optimizer"].param_groups[0]["momentum"] == 0
+    assert isinstance(by_default["model"].heads["top-left"], torch.nn.Linear)
+    assert by_default["splits"]["train"].padding is None
+
+
+def test_what_a_method_of_pairs_learns_is_the_optimisers(paired):
+    asked = paired("uncertainty")
+    assert len(list(asked["balancer"].parameters())) == 1
+    assert asked["optimizer"].param_groups[0]["params"][-1] is next(asked["balancer"].parameters())
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion", "fashion_and_mnist"])
+def test_pairs_are_of_their_data_set_whatever_the_seed(paired, dataset):
+    splits = paired(dataset=dataset)["splits"]
+    expected = multi_mnist.load("stand-in", dataset, 40, 20, 30)
+    for name, split in splits.items():
+        part = getattr(expected, name)
+        assert torch.equal(split.images, part.images)
+        assert all(torch.equal(split.targets[task], part.targets[task]) for task in PAIR)
+    assert paired(dataset=dataset, seed=1)["splits"]["train"] is splits["train"]  # nor are they composed again
+
+
+def test_seed_decides_where_pairs_start(paired):
+    weights = [paired(seed=seed)["model"].encoder[0].weight for seed in (0, 0, 1)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data": "fake"}, "data: .*'stand-in' or 'real', got 'fake'"),
+        ({"dataset": "cifar"}, "dataset: .*got 'cifar'"),
+        ({"dataset": ["mnist", "cifar"]}, "dataset: .*got 'cifar'"),
+        ({"tasks": ["middle"]}, "tasks.0: .*got 'middle'"),
+        ({"train_pairs": 0}, "train_pairs: .*1, got 0"),
+        ({"validation_pairs": 0}, "validation_pairs: .*1, got 0"),
+        ({"test_pairs": -1}, "test_pairs: .*1, got -1"),
+        ({"head": "deep"}, "head: .*'linear' or 'hidden', got 'deep'"),
+        ({"patience": -1}, "patience: .*0, got -1"),
+        ({"momentum": 1}, "momentum: .*less than 1, got 1"),
+        ({"learning_rate": 0}, "learning_rate: .*greater than 0, got 0"),
+        ({"batch_size": 0}, "batch_size: .*got 0"),
+        ({"trace": -1}, "trace: .*0, got -1"),
+        ({"trace": 1.5}, "trace: .*got 1.5"),
+        ({"methods": ["single_step(alpha=-1)"]}, "alpha must not be negative"),
+        ({"methods": ["pareto_mtl(preference=9)"]}, "preference"),
+        ({"data": "real"}, "data get mnist.*set MTLUTILS_DATA"),
+        ({"data": "real", "dataset": "fashion"}, "data get fashion_mnist.*set MTLUTILS_DATA"),
+    ],
+)
+def test_wrong_parameter_of_pairs_is_one_line(given, message):
+    arguments = {"methods": ["equal"], "seeds": [0]} | FEW | given
+    with pytest.raises(InputError, match=message) as error:
+        PAIRS.runs(**arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def made_up_images():
+    """Forty training and forty test images of MNIST's form and as many of Fashion-MNIST's, where those belong."""
+    from mtlutils.experiments import single_step_multimnist
+
+    classes = np.arange(40) % 10
+    images = np.random.default_rng(0).integers(0, 256, size=(40, 28, 28))
+    for name in ("mnist", "fashion_mnist"):
+        folder = multi_mnist.folder(name)
+        folder.mkdir(parents=True)
+        for split in ("train", "t10k"):
+            for what, array in (("images-idx3", images), ("labels-idx1", classes)):
+                header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+                (folder / f"{split}-{what}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+    single_step_multimnist._load.cache_clear()  # it knows no other folder
+    yield
+    single_step_multimnist._load.cache_clear()
+
+
+def test_checksums_of_pairs_are_those_of_the_sets_that_are_there(made_up_images):
+    files = [f"{split}-{what}-ubyte" for split in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    digits, clothes = ({f"{folder}/{file}" for file in files} for folder in ("MNIST", "FashionMNIST"))
+    assert set(PAIRS.checksums()) == digits | clothes
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in PAIRS.checksums().values())
+    (multi_mnist.folder("mnist") / "train-labels-idx1-ubyte").unlink()
+    assert set(PAIRS.checksums()) == clothes
+    (multi_mnist.folder("fashion_mnist") / "t10k-images-idx3-ubyte").unlink()
+    assert PAIRS.checksums() == {}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changed", "warned"),
+    [
+        ("mnist", "mnist", True),
+        ("mnist", "fashion_mnist", False),
+        ("fashion", "fashion_mnist", True),
+        ("fashion_and_mnist", "mnist", True),
+        ("fashion_and_mnist", None, False),
+    ],
+)
+def test_records_of_pairs_are_those_of_the_files_at_hand(made_up_images, tmp_path, dataset, changed, warned):
+    def run():
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            record = PAIRS.run("equal", 0, results=tmp_path, data="real", dataset=dataset, **FEW)
+        return record, ["other files than those at hand" in str(each.message) for each in found]
+
+    record, said = run()
+    assert record.data.kind == "real"
+    assert record.data.checksums.items() <= PAIRS.checksums().items()
+    assert said == []
+    if changed:
+        path = multi_mnist.folder(changed) / "t10k-labels-idx1-ubyte"
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert run() == (record, [True] * warned)
+    for name in ("mnist", "fashion_mnist"):
+        for path in multi_mnist.folder(name).iterdir():
+            path.unlink()
+    assert run() == (record, [])  # records are read where no images are
+
+
 @pytest.mark.parametrize("method", ["equal", "dwa", "revised_uncertainty", "adaptive(every=epoch)"])
 def test_weighting_cost(tmp_path, method):
     record = experiments.load("weighting_cost").run(method, 0, results=tmp_path, rounds=4, calls=2, n_tasks=2)
@@ -760,15 +1031,23 @@ def test_every_committed_record_is_in_some_profile(name):
 def test_committed_records_of_an_experiment_are_on_one_data_set():
     for name in experiments.names():
         found = [record for record in records.read_all(records.committed(), name)[0] if record.data.kind == "real"]
-        by_rows = {}
+        by_set = {}
         for record in found:
-            by_rows.setdefault(record.parameters.get("train_rows"), set()).add(json.dumps(record.data.checksums))
-        assert all(len(checksums) == 1 for checksums in by_rows.values())
+            asked = tuple(record.parameters.get(name) for name in ("dataset", "train_rows"))
+            by_set.setdefault(asked, set()).add(json.dumps(record.data.checksums, sort_keys=True))
+        assert all(len(checksums) == 1 for checksums in by_set.values())
 
 
-def test_learning_rate_of_the_cpu_profile_is_the_one_that_validation_chooses():
-    parameters = yaml.safe_load((ROOT / "profiles" / "cpu" / "adaptive_agnews.yml").read_text())
-    committed("adaptive_agnews")
-    found = reproduction.committed("adaptive_agnews", profiles.of_study(parameters, "sweep"))
-    assert {record.parameters["learning_rate"] for record in found} == set(parameters["sweep_learning_rate"])
-    assert parameters["learning_rate"] == reproduction.chosen_learning_rate(found)
+CPU = {path.stem: yaml.safe_load(path.read_text()) for path in PROFILES if path.parent.name == "cpu"}
+
+
+@pytest.mark.parametrize("name", [name for name, parameters in CPU.items() if parameters.get("sweep_learning_rate")])
+def test_learning_rate_of_the_cpu_profile_is_the_one_that_validation_chooses(name):
+    committed(name)
+    sweep = profiles.of_study(CPU[name], "sweep")
+    found = [record for record in reproduction.committed(name, sweep) if record.method == "equal"]
+    # every rate with every seed on every data set, or the choice would not be between equals
+    n_each = len(sweep["seeds"]) * len(sweep.get("dataset", [None]))
+    rates = [record.parameters["learning_rate"] for record in found]
+    assert {rate: rates.count(rate) for rate in rates} == dict.fromkeys(CPU[name]["sweep_learning_rate"], n_each)
+    assert CPU[name]["learning_rate"] == reproduction.chosen_learning_rate(found)

@@ -1,4 +1,17 @@
-# Figures
+"""Records -> figures: what is drawn is what the records say."""
+
+import base64
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from made_up import a_record, accuracy, cost
+
+from mtlutils import figures
+
+TASKS = ["2-class", "4-class"]
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +131,16 @@ def test_at_most_three_panels_stand_side_by_side():
     plt.close(figure)
 
 
-def test_images_have_their_titles():
-    figure = figures.images(np.zeros((7, 4, 4, 3), dtype=np.uint8), list("abcdefg"))
-    assert [axis.get_title() for axis in figure.axes if axis.images] == list("abcdefg")
-    plt.close(figure)
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_images_have_their_titles_and_their_own_brightness(n_channels):
+    pixels = np.full((7, 4, 4, n_channels), 51, dtype=np.uint8)
+    figure = figures.images(pixels, list("abcdefg"))
+    shown = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in shown] == list("abcdefg")
+    for axis in shown:
+        image = axis.images[0]
+        drawn = image.to_rgba(image.get_array().squeeze())[..., :3]
+        assert drawn == pytest.approx(np.full((4, 4, 3), 0.2), abs=0.01)
 
 
 def test_cost():
@@ -152,3 +171,271 @@ def test_shown_figure_has_its_texts_and_is_the_same_each_time():
     assert not plt.get_fignums()
 
 
+# Pairs of tasks: one against the other, against time, and what temporary steps change
+
+PAIR = ("top-left", "bottom-right")
+T_95 = 12.706204736  # 97.5 % quantile of Student's t with one degree of freedom
+
+
+def paired(method, seed, *accuracies, dataset="mnist", traces=None, seconds=0.01, processor=None, **changed):
+    """A record of both tasks' accuracies after each epoch, but for a task with ``...`` in their place."""
+    values = {
+        f"test/accuracy/{task}": curve
+        for task, curve in zip(PAIR, zip(*accuracies, strict=True), strict=True)
+        if ... not in curve
+    }
+    timing = a_record().timing.model_copy(update={"seconds_per_step": seconds, "processor_seconds_per_step": processor})
+    return a_record(
+        method=method,
+        seed=seed,
+        parameters={"dataset": dataset, "epochs": len(accuracies)},
+        curves=values,
+        metrics={name: curve[-1] for name, curve in values.items()},
+        traces=traces or {},
+        timing=timing,
+        **changed,
+    )
+
+
+def traces_of(losses, stepped):
+    """Traces of both tasks' losses (2, N) before and after temporary steps."""
+    each = zip(("loss", "stepped_loss"), (losses, stepped), strict=True)
+    return {f"step/{what}/{task}": list(values) for what, both in each for task, values in zip(PAIR, both, strict=True)}
+
+
+def task_against_task(groups):
+    return figures.task_against_task(groups, PAIR, "test/accuracy", "accuracy (%)", "dataset")
+
+
+def metric_against_time(groups):
+    return figures.metric_against_time(groups, PAIR, "test/accuracy", "mean accuracy (%)", "dataset")
+
+
+def loss_ratios(groups):
+    return figures.loss_ratios(groups, PAIR, "dataset")
+
+
+def marks_of(axis):
+    """Label -> mean, and half the drawn interval, in either direction."""
+    marks = {}
+    for container in axis.containers:
+        point, _, bars = container.lines
+        halves = [np.ptp(bar.get_segments()[0][:, i]) / 2 for i, bar in enumerate(bars)]
+        marks[container.get_label()] = [*point.get_xydata()[0], *halves]
+    return marks
+
+
+def test_task_against_task_has_a_mark_a_method():
+    found = [
+        paired("single_task", 0, (0.85, ...)),
+        paired("single_task", 1, (0.87, ...)),
+        paired("single_task", 0, (..., 0.65)),
+        paired("equal", 0, (0.80, 0.60)),
+        paired("equal", 1, (0.84, 0.63)),
+        paired("dwa", 0, (0.90, 0.50)),
+        paired("uncertainty", 0, (0.90, 0.45)),  # as good in one task: none is better in both
+        paired("adaptive", 0, (0.81, 0.60)),
+        paired("adaptive", 1, (None, None), status="diverged"),
+        paired("gradnorm", 0, (None, None), status="diverged"),
+        paired("dwa", 0, (0.3, 0.2), dataset="fashion"),
+    ]
+    figure = task_against_task({"Here": found})
+    digits, fashion = figure.axes
+    assert titles_of(figure) == ["mnist", "fashion"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["accuracy (%), top-left"] * 2
+    assert [axis.get_ylabel() for axis in figure.axes] == ["accuracy (%), bottom-right", ""]
+    assert marks_of(digits) == {
+        "equal": pytest.approx([0.82, 0.615, T_95 * 0.02, T_95 * 0.015]),
+        "dwa": pytest.approx([0.90, 0.50, 0, 0]),
+        "uncertainty": pytest.approx([0.90, 0.45, 0, 0]),
+        "adaptive": pytest.approx([0.81, 0.60, 0, 0]),
+    }
+    assert marks_of(fashion) == {"dwa": pytest.approx([0.3, 0.2, 0, 0])}
+    across, up = [line for line in digits.lines if line.get_label() == "single_task"]
+    assert across.get_xdata() == pytest.approx([0.86, 0.86])
+    assert up.get_ydata() == pytest.approx([0.65, 0.65])
+    assert {line.get_linestyle() for line in (across, up)} == {":"}
+    (front,) = [line for line in digits.lines if line.get_linestyle() == "--"]
+    assert sorted(front.get_xydata().tolist()) == [
+        pytest.approx(at) for at in ([0.82, 0.615], [0.90, 0.45], [0.90, 0.50])
+    ]
+    assert front.get_xdata().tolist() == sorted(front.get_xdata())
+    # the same look in every panel
+    looks = [c.lines[0] for axis in figure.axes for c in axis.containers if c.get_label() == "dwa"]
+    assert len({(line.get_color(), line.get_marker()) for line in looks}) == 1
+    assert len(looks) == 2
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert set(shown) == {"single_task", "equal", "dwa", "uncertainty", "adaptive"}
+    assert len(shown) == 5
+
+
+def test_task_against_task_shows_where_the_marks_are():
+    (axis,) = task_against_task({"Here": [paired("equal", 0, (0.95, 0.90)), paired("dwa", 0, (0.97, 0.91))]}).axes
+    assert 0.9 < axis.get_xlim()[0] < 0.95
+    assert 0.85 < axis.get_ylim()[0] < 0.90
+
+
+TIMED = [
+    *(paired("equal", seed, (0.2, 0.4), (0.6, 0.8), seconds=9.0, processor=0.01) for seed in (0, 1)),
+    paired("single_step", 0, (0.4, 0.6), (0.8, 0.8), processor=0.03),
+    paired("single_step", 1, (0.2, 0.4), (0.8, 1.0), processor=0.04),
+    paired("single_task", 0, (0.9, ...), (0.9, ...), processor=0.5),
+    paired("single_task", 0, (..., 0.9), (..., 0.9), processor=0.5),
+]
+
+
+def drawn(axis):
+    """Label -> points (N, 2) of its line."""
+    return {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+
+
+def test_metric_against_time():
+    figure = metric_against_time({"Here": [*TIMED, paired("equal", 0, (0.1, 0.1), dataset="fashion", processor=0.01)]})
+    digits, fashion = figure.axes
+    assert titles_of(figure) == ["mnist", "fashion"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"time (epochs of ordinary training)"}
+    assert [axis.get_ylabel() for axis in figure.axes] == ["mean accuracy (%)", ""]
+    assert drawn(fashion) == {"equal": [[1, pytest.approx(0.1)]]}
+    # means over tasks, and then over seeds: 0.5 and 0.3, 0.8 and 0.9; a step takes 3.5 times as long
+    assert drawn(digits) == {
+        "equal": [pytest.approx([1, 0.3]), pytest.approx([2, 0.7])],
+        "single_step": [pytest.approx([3.5, 0.4]), pytest.approx([7, 0.85])],
+    }
+    band = digits.collections[1].get_paths()[0].vertices
+    for time, half in ((3.5, T_95 * 0.1), (7, T_95 * 0.05)):
+        assert np.ptp(band[np.isclose(band[:, 0], time), 1]) / 2 == pytest.approx(half)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_metric_against_time_goes_on_with_the_longer_run_of_a_seed(reverse):
+    short = [paired("equal", seed, (0.0, 0.0), (0.0, 0.0)) for seed in (0, 1)]
+    long = [paired("equal", seed, *[(n / 10, n / 10) for n in (1, 2, 3, 4)]) for seed in (0, 1)]
+    found = [*short, *long][:: -1 if reverse else 1]
+    (axis,) = metric_against_time({"Here": found}).axes
+    assert drawn(axis) == {"equal": [pytest.approx([n, n / 10]) for n in (1, 2, 3, 4)]}
+
+
+def test_step_costs_are_relative_to_equal_and_in_processor_time_where_that_is_known():
+    assert figures.step_costs(TIMED) == pytest.approx({"equal": 1, "single_step": 3.5, "single_task": 50})
+    found = [paired("equal", seed, (0, 0), seconds=s) for seed, s in enumerate((0.02, 0.01, 0.9))]
+    found += [paired("dwa", 0, (0, 0), seconds=0.05), paired("adaptive", 0, (0, 0), seconds=None)]
+    assert figures.step_costs(found) == pytest.approx({"equal": 1, "dwa": 2.5})  # by the median, 0.02
+    assert figures.step_costs(found[3:]) == figures.step_costs([]) == {}
+
+
+def test_loss_share():
+    shares = figures.loss_share([[1.0, 2.0, None], [3.0, 2.0, 1.0]])
+    assert shares == pytest.approx([0.25, 0.5, math.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("n", [10, 51, 130])
+def test_loss_ratios(n):
+    both = np.random.default_rng(n).uniform(0.1, 2, size=(2, 2, n))
+    found = [
+        paired("split_only", 0, (0, 0)),  # without a trace
+        paired("single_step", 1, (0, 0), traces=traces_of(*(1 + both))),
+        paired("single_step", 0, (0, 0), traces=traces_of(*both)),
+        paired("single_step", 0, (0, 0), traces=traces_of(*(2 + both)), dataset="fashion"),
+    ]
+    figure = loss_ratios({"Here": found})
+    assert titles_of(figure) == ["mnist", "fashion"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"step"}
+    assert [axis.get_ylabel() for axis in figure.axes] == ["share of top-left in the loss", ""]
+    for axis, losses in zip(figure.axes, (both, 2 + both), strict=True):
+        *lines, half = axis.lines
+        assert half.get_ydata() == [0.5, 0.5]
+        thin, thick = lines[::2], lines[1::2]
+        assert [line.get_label() for line in thick] == ["before the temporary step", "after the temporary step"]
+        for single, smooth, (first, second) in zip(thin, thick, losses, strict=True):
+            share = first / (first + second)
+            assert single.get_ydata() == pytest.approx(share)
+            assert smooth.get_ydata() == pytest.approx(
+                [np.median(share[max(i - 25, 0) : i + 26]) for i in range(n)]  # fewer at both ends
+            )
+            assert single.get_xdata().tolist() == smooth.get_xdata().tolist() == list(range(1, n + 1))
+            assert single.get_linewidth() < smooth.get_linewidth()
+    other = figures.loss_ratios({"Here": found}, PAIR[::-1], "dataset", seed=1).axes
+    assert [axis.get_title() for axis in other] == ["mnist"]
+    (one, two), _ = 1 + both
+    assert other[0].lines[0].get_ydata() == pytest.approx(two / (one + two))
+
+
+SEEN = traces_of([[1.0, 2.0]] * 2, [[1.0, 1.0]] * 2)
+BROKEN = traces_of([[1.0, None]] * 2, [[None, None]] * 2)
+GROUPS = {
+    "one seed": [[paired("equal", 0, (0.5, 0.5)), paired("single_step", 0, (0.4, 0.4), traces=SEEN)]],
+    "no equal": [[paired("single_step", seed, (0.4, 0.4), traces=SEEN) for seed in (0, 1)]],
+    "some diverged": [
+        [
+            *(paired("equal", seed, (0.4, 0.4), (0.5, 0.5)) for seed in (0, 1)),
+            paired("dwa", 0, (0.3, 0.3), (None, 0.3), status="diverged"),
+            paired("single_step", 0, (0.4, None), status="diverged", traces=BROKEN),
+        ]
+    ],
+    "all diverged": [[paired("single_step", 0, (None, None), status="diverged", traces=SEEN)]],
+    "other data in each group": [
+        [paired("equal", 0, (0.4, 0.4)), paired("single_step", 0, (0.4, 0.4), dataset="fashion", traces=SEEN)],
+        [paired("equal", 0, (0.4, 0.4), dataset="fashion")],
+    ],
+}
+
+
+@pytest.mark.parametrize("found", GROUPS.values(), ids=GROUPS)
+@pytest.mark.parametrize("draw", [task_against_task, metric_against_time, loss_ratios])
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+def test_pairs_are_drawn_whatever_is_missing(draw, found):
+    figure = draw({f"Group {i}": each for i, each in enumerate(found)})
+    assert len(figure.subfigs) == len(found)
+    figures.show(figure, "alt", "caption")
+
+
+@pytest.mark.parametrize(
+    "found", [[paired("equal", 0, (0.4, 0.4))], [paired("single_step", 1, (0.4, 0.4), traces=SEEN)]]
+)
+def test_loss_ratios_without_a_trace_of_the_seed(found):
+    figures.show(loss_ratios({"Here": found}), "alt", "caption")
+
+
+def test_gradients_on_surfaces():
+    # x² / 2 and -x², with a temporary step of 0.5
+    surfaces = {
+        title: {
+            "x": np.linspace(-2, 2, 9),
+            "loss": curvature * np.linspace(-2, 2, 9) ** 2 / 2,
+            "start": start,
+            "stepped": stepped,
+            "start_loss": curvature * start**2 / 2,
+            "stepped_loss": curvature * stepped**2 / 2,
+            "start_gradient": curvature * start,
+            "stepped_gradient": curvature * stepped,
+        }
+        for title, curvature, start, stepped in (("valley", 1, 1.5, 0.75), ("ridge", -2, 0.5, 1.0))
+    }
+    figure = figures.gradients_on_surfaces(surfaces)
+    assert titles_of(figure) == ["valley", "ridge"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"shared parameter"}
+    assert [axis.get_ylabel() for axis in figure.axes] == ["task loss", ""]
+    texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert texts == [
+        ["|gradient| before: 1.50", "|gradient| after: 0.75"],
+        ["|gradient| before: 1.00", "|gradient| after: 2.00"],
+    ]
+    for axis, surface in zip(figure.axes, surfaces.values(), strict=True):
+        curve, *others = axis.lines
+        assert curve.get_xydata().tolist() == np.transpose([surface["x"], surface["loss"]]).tolist()
+        low, high = axis.get_ylim()
+        assert low < surface["loss"].min()
+        assert high > surface["loss"].max()
+        for name, tangent, point in zip(("start", "stepped"), others[::2], others[1::2], strict=True):
+            place = (surface[name], surface[f"{name}_loss"])
+            assert point.get_xydata().tolist() == [pytest.approx(place)]
+            (x0, y0), (x1, y1) = tangent.get_xydata()
+            assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx(place)
+            assert (y1 - y0) / (x1 - x0) == pytest.approx(surface[f"{name}_gradient"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "before the temporary step",
+        "after the temporary step",
+    ]
+    figures.show(figure, "alt", "caption")

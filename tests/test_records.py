@@ -38,6 +38,9 @@ def check(folder):
         {"message": "brackets [  1,  2  ] and [ ], “quotes”, \\ and\nlines"},
         {"method": "adaptive(detach=false)", "parameters": {"x": None, "y": [1, [2, "[ 3 ]"]], "z": {"w": True}}},
         {"parameters": {}, "metrics": {}, "curves": {}},
+        {"traces": {"step/loss/a": [1.25, None, 1e-300], "step/loss/b": []}},
+        {"timing": a_record().timing.model_dump() | {"processor_seconds_per_step": 0.0123456789}},
+        {"timing": a_record().timing.model_dump() | {"processor_seconds_per_step": None}},
     ],
 )
 def test_what_is_written_is_read(tmp_path, changed):
@@ -49,18 +52,36 @@ def test_what_is_written_is_read(tmp_path, changed):
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):
-    record = a_record(metrics={"a": math.nan, "b": 1.0}, curves={"c": [math.inf, -math.inf, 2.0]})
+    record = a_record(
+        metrics={"a": math.nan, "b": 1.0}, curves={"c": [math.inf, -math.inf, 2.0]}, traces={"d": [math.nan, 3.0]}
+    )
     path = records.write(record, tmp_path)
     json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     stored = records.read(path)
     assert stored.metrics == {"a": None, "b": 1.0}
     assert stored.curves == {"c": [None, None, 2.0]}
+    assert stored.traces == {"d": [None, 3.0]}
+
+
+def test_record_from_before_there_were_traces_and_processor_time_keeps_its_values(tmp_path):
+    # a_record() has neither; the file is written as it was then
+    path = records.write(a_record(), tmp_path)
+    content = json.loads(path.read_text())
+    assert content.pop("traces") == {}
+    assert content["timing"].pop("processor_seconds_per_step") is None
+    path.write_text(json.dumps(content))
+    older = records.read(path)
+    assert (older.traces, older.timing.processor_seconds_per_step) == ({}, None)
+    assert older == a_record()
+    assert records.read_all(tmp_path) == ([older], [])
 
 
 def test_file_is_small_and_readable(tmp_path):
-    path = records.write(a_record(curves={"loss": [0.125] * 50}), tmp_path)
+    record = a_record(curves={"loss": [0.125] * 50}, traces=dict.fromkeys(["step/loss/a", "step/loss/b"], [0.25] * 500))
+    path = records.write(record, tmp_path)
     lines = path.read_text().splitlines()
     assert sum("0.125" in line for line in lines) == 1  # one line a curve
+    assert sum("0.25" in line for line in lines) == 2  # and one a trace
     assert len(lines) < 80
     assert path.read_text().endswith("}\n")
     assert list(json.loads(path.read_text())) == sorted(json.loads(path.read_text()))
@@ -111,7 +132,9 @@ def test_method_with_options_gives_a_plain_file_name(tmp_path):
 def test_outcome_leaves_out_what_differs_from_run_to_run():
     outcome = a_record().outcome()
     assert not {"timing", "environment", "source", "started"} & outcome.keys()
-    assert {"metrics", "curves", "status", "message", "selected_epoch", "data", "parameters"} <= outcome.keys()
+    assert {"metrics", "curves", "traces", "status", "message", "selected_epoch", "data", "parameters"} <= (
+        outcome.keys()
+    )
 
 
 # Broken, missing and foreign files
@@ -164,6 +187,7 @@ def test_truncated_by_a_byte_names_the_file_and_spares_the_others(folder):
         (lambda record: record["curves"].update({"test/loss/a": ["0.5x"]}), "curves.test/loss/a.0"),
         (lambda record: record["data"].update(kind="invented"), "data.kind"),
         (lambda record: record["timing"].pop("steps"), "timing.steps"),
+        (lambda record: record.update(traces={"step/loss/a": ["0.5x"]}), "traces.step/loss/a.0"),
     ],
 )
 def test_record_that_is_not_one(folder, change, message):
@@ -289,7 +313,11 @@ def test_schema_is_that_of_a_record():
     schema = json.loads(records.schema())
     record = a_record().model_dump(mode="json")
     assert schema["properties"].keys() == record.keys()
-    assert set(schema["required"]) >= record.keys() - {"schema_version"}
+    # what came later is optional, so that older records stay valid
+    assert set(schema["required"]) == record.keys() - {"schema_version", "traces"}
+    timing = schema["$defs"]["Timing"]
+    assert timing["properties"].keys() == record["timing"].keys()
+    assert set(timing["required"]) == record["timing"].keys() - {"processor_seconds_per_step"}
     assert schema["properties"]["schema_version"]["const"] == 1
     assert schema["additionalProperties"] is False
 

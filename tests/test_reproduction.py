@@ -1,22 +1,21 @@
-"""Records -> cells, summaries, tables and figures."""
+"""Records -> cells, summaries and tables."""
 
-import base64
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from made_up import a_record
+from made_up import SETTINGS, a_record, accuracy, cost
 
-from mtlutils import figures, folders, pages, papers, profiles, records, report, reproduction, statistics
+from mtlutils import folders, pages, papers, profiles, records, report, reproduction, statistics
 from mtlutils.errors import InputError
 from mtlutils.reproduction import Measured
 
 HUQ = papers.load("huq2022")
 TABLE1, TABLE3 = HUQ.table("table1"), HUQ.table("table3")
-TASKS = ["2-class", "4-class"]
+PAIRS = papers.load("lee2020").table("table1")
+PAIR = ("top-left", "bottom-right")
 
 
 @pytest.fixture
@@ -398,6 +397,19 @@ def test_number(mean, half, unit, expected):
     assert report.number(mean, half, unit) == expected
 
 
+@pytest.mark.parametrize(
+    ("mean", "half", "unit", "digits", "expected"),
+    [
+        (0.123456, 0.00042, "", 4, "0.1235 ± 0.0004"),
+        (0.6, math.nan, "", 0, "1"),
+        (math.nan, math.nan, "", 4, "–"),
+        (2.5e-5, 1.26e-6, "s", 4, "25.0 ± 1.3 µs"),  # microseconds have one digit whatever is asked for
+    ],
+)
+def test_number_of_so_many_digits(mean, half, unit, digits, expected):
+    assert report.number(mean, half, unit, digits=digits) == expected
+
+
 def test_provenance_is_one_line():
     other = {"commit": None, "dirty": None, "digest": "x"}
     found = [
@@ -486,6 +498,80 @@ def test_variants_show_the_mean_of_a_curve():
     ]
     shown = report.variants(TABLE3, {"Here": found}, lambda r: ("", r.method), "S.", {"step": "train/step_length"})
     assert cells(shown.data)["step"] == ["2.00 ± 0.00", "4.00 ± 0.00", ""]
+
+
+def of_pairs(method, seed, dataset, first, second, traces=None):
+    return a_record(
+        method=method,
+        seed=seed,
+        parameters={"dataset": dataset, "tasks": list(PAIR)},
+        metrics={f"test/accuracy/{task}": value for task, value in zip(PAIR, (first, second), strict=True)},
+        traces=traces or {},
+    )
+
+
+def test_variants_have_the_columns_that_their_records_select_and_fill_no_other():
+    found = [of_pairs("equal", 0, "mnist", 0.9, 0.8), of_pairs("split_only", 0, "mnist", 0.7, 0.6)]
+    label = lambda record: ("", record.method)  # noqa: E731
+    assert cells(report.variants(PAIRS, {"Here": found}, label, "Pairs.").data) == {
+        "Multi-MNIST: Task 1": ["90.00", "70.00", "-20.00"],
+        "Multi-MNIST: Task 2": ["80.00", "60.00", "-20.00"],
+    }
+    found += [of_pairs("equal", 1, "fashion", 0.5, 0.4), of_pairs("dwa", 0, "fashion_and_mnist", 0.1, 0.1)]
+    leave_out_dwa = lambda record: None if record.method == "dwa" else label(record)  # noqa: E731
+    shown = report.variants(PAIRS, {"Here": found, "There": found[2:]}, leave_out_dwa, "Pairs.").data
+    here, there = map(str, BeautifulSoup(shown, "html.parser").find_all("table"))
+    assert cells(here) == {
+        "Multi-MNIST: Task 1": ["90.00", "70.00", "-20.00"],
+        "Multi-MNIST: Task 2": ["80.00", "60.00", "-20.00"],
+        "Multi-fashion: Task 1": ["50.00", "–", "–"],
+        "Multi-fashion: Task 2": ["40.00", "–", "–"],
+    }
+    assert cells(there) == {"Multi-fashion: Task 1": ["50.00"], "Multi-fashion: Task 2": ["40.00"]}
+
+
+def test_loss_shares_are_distances_from_one_half():
+    def traced(method, seed, dataset, before, after):
+        each = {"loss": before, "stepped_loss": after}
+        return of_pairs(
+            method,
+            seed,
+            dataset,
+            0.5,
+            0.5,
+            {f"step/{what}/{t}": losses for what, both in each.items() for t, losses in zip(PAIR, both, strict=True)},
+        )
+
+    found = [
+        # shares of 0.25 and 0.75; then of 0.5, twice
+        traced("single_step", 0, "mnist", [[1, 3], [3, 1]], [[2, 4], [2, 4]]),
+        # of 0.5 and 0.75; then of 0.25, further off, and 0.6
+        traced("single_step", 1, "mnist", [[1, 3], [1, 1]], [[1, 3], [3, 2]]),
+        traced("single_step", 2, "fashion", [[1, 1], [4, 4]], [[1, 1], [1, 4]]),
+        traced("other", 3, "mnist", [[1], [4]], [[1], [4]]),
+        of_pairs("equal", 4, "mnist", 0.5, 0.5),
+    ]
+
+    def label(record):
+        return record.parameters["dataset"] if record.method != "other" else None
+
+    shown = report.loss_shares({"Here": found, "There": found[2:3]}, PAIR, label).data
+    here, there = BeautifulSoup(shown, "html.parser").find_all("table")
+    half = 12.706204736  # of two values, times half their distance
+    assert cells(str(here)) == {
+        "mnist": [
+            f"0.1875 ± {half * 0.0625:.4f}",
+            f"0.0875 ± {half * 0.0875:.4f}",
+            f"75.00 ± {half * 25:.2f} %",
+        ],
+        "fashion": ["0.3000", "0.1500", "50.00 %"],
+    }
+    assert list(cells(str(there)).values()) == [["0.3000", "0.1500", "50.00 %"]]
+    assert here["id"] != there["id"]
+    assert "Here: distance of the share of top-left" in here.caption.text
+    notes = [note.text for note in BeautifulSoup(shown, "html.parser").find_all("p", class_="provenance")]
+    assert ["seeds 0–2" in notes[0], "seed 2" in notes[1]] == [True, True]
+    assert report.loss_shares({"Here": found[4:]}, PAIR, label).data.count("<td") == 0
 
 
 def test_pages_count_what_is_there(project, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtlutils import balancing, metrics, training
+from mtlutils.balancing.balancer import Balancer
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
@@ -22,6 +24,7 @@ METHODS = [
     "uncertainty(kinds=[classification, regression])",
 ]
 TASKS = {"easy": 2, "hard": 3}
+N_STEPS = 5  # an epoch
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
@@ -110,7 +113,19 @@ def test_names_and_numbers_of_curves_and_metrics():
     assert result.curves["train/weight/easy"] == [1, 1]
     assert result.timing.steps == 2 * math.ceil(70 / 16)
     assert 0 < result.timing.seconds_per_step * result.timing.steps < result.timing.total_seconds
+    assert 0 < result.timing.processor_seconds_per_step < 1.05 * result.timing.seconds_per_step + 1e-4
     assert result.timing.peak_memory_bytes > 1e6
+    assert result.traces == {}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_recorded_of_the_methods_that_have_them(method):
+    kept = {}
+    curves = train(method, epochs=2, keep=kept).curves
+    weights = {name: curve for name, curve in curves.items() if name.startswith("train/weight/")}
+    has_weights = kept["balancer"].weights is not None
+    assert list(weights) == [f"train/weight/{task}" for task in TASKS if has_weights]
+    assert all(len(curve) == 2 for curve in weights.values())
 
 
 def test_losses_and_accuracies_are_those_of_all_rows_at_the_end():
@@ -193,7 +208,10 @@ def test_evaluation_leaves_training_alone():
     )
 
 
-def test_device_is_read_once_an_epoch(monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "options", "n_lists"), [("uncertainty", {}, 1), ("single_step", {"trace": 99}, 1 + 2)]
+)
+def test_device_is_read_once_an_epoch(monkeypatch, method, options, n_lists):
     class Reads(TorchDispatchMode):
         """Counts the numbers that are fetched one at a time."""
 
@@ -207,9 +225,9 @@ def test_device_is_read_once_an_epoch(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: lists.update(["read"]) or tolist(tensor))
     with Reads() as reads:
         torch.ones(()).item()
-        train("uncertainty", epochs=5)
+        train(method, epochs=5, **options)
     assert reads.count == 1  # the one just above
-    assert lists["read"] == 5
+    assert lists["read"] == 5 * n_lists  # one of all curves, and one of each trace
 
 
 @pytest.mark.parametrize("method", ["equal", "adaptive"])
@@ -321,6 +339,133 @@ def test_step_length_of_channels_last_weights():
         )
         curves.append(result.curves["train/step_length"])
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+class Scripted(Balancer):
+    """Equal weights, and something to be recorded of the n-th step."""
+
+    def __init__(self, n_tasks, script):
+        super().__init__(n_tasks)
+        self.script, self.n = script, 0
+
+    def weigh(self, losses):
+        return torch.ones_like(losses)
+
+    def step(self, closure, model, optimizer):
+        losses = super().step(closure, model, optimizer)
+        self.traced = self.script(self.n, closure)
+        self.n += 1
+        return losses
+
+
+@pytest.fixture
+def scripted_method(monkeypatch):
+    """Make ``train`` use a :class:`Scripted` method, given its script."""
+    return lambda script: monkeypatch.setattr(balancing, "create", lambda method, n_tasks: Scripted(n_tasks, script))
+
+
+@pytest.mark.parametrize("trace", [0, 1, N_STEPS, N_STEPS + 2, 3 * N_STEPS, 99])
+def test_trace_is_of_the_first_steps(scripted_method, trace):
+    scripted_method(lambda n, _: {"number": torch.tensor([1.0 + n, -1.0 - n])})
+    result = train(epochs=3, trace=trace)
+    n = min(trace, 3 * N_STEPS)
+    assert list(result.traces) == [f"step/{what}/{task}" for what in ("loss", "number") for task in TASKS if n]
+    if n:
+        assert result.traces["step/number/easy"] == list(range(1, n + 1))
+        assert result.traces["step/number/hard"] == [-i for i in range(1, n + 1)]
+    whole = train(epochs=3, trace=99)
+    assert result.traces == {name: values[:n] for name, values in whole.traces.items() if n}
+    for task in TASKS:
+        losses = whole.traces[f"step/loss/{task}"]
+        means = [sum(losses[i : i + N_STEPS]) / N_STEPS for i in range(0, 3 * N_STEPS, N_STEPS)]
+        assert means == pytest.approx(whole.curves[f"train/loss/{task}"], rel=1e-3)
+
+
+def test_trace_has_four_digits_and_nothing_that_is_not_finite(scripted_method):
+    values = [12345.6, -0.000123449, math.nan, math.inf, -math.inf, 2 / 3, 0.0]
+    scripted_method(lambda n, _: {"what": torch.tensor([values[n], 1.0])})
+    result = train(epochs=1, batch_size=10, trace=99)
+    assert result.traces["step/what/easy"] == [12350.0, -0.0001234, None, None, None, 0.6667, 0.0]
+    assert result.traces["step/what/hard"] == [1.0] * 7
+    assert [float(f"{loss:.4g}") for loss in result.traces["step/loss/easy"]] == result.traces["step/loss/easy"]
+
+
+def test_trace_of_single_steps():
+    # A step of its own makes a task better off, summed over steps (single ones differ by dropout).
+    result = train("single_step(alpha=0.1)", seed=3, trace=7)
+    assert {name: len(values) for name, values in result.traces.items()} == {
+        f"step/{what}/{task}": 7 for what in ("loss", "stepped_loss") for task in TASKS
+    }
+    for task in TASKS:
+        before, after = (sum(result.traces[f"step/{what}/{task}"]) for what in ("loss", "stepped_loss"))
+        assert 0 < after < before
+    unmoved = train("single_step(alpha=0)", seed=3, trace=7, splits=splits(train=Breaks(epoch=2))).traces
+    assert [value is None for value in unmoved["step/stepped_loss/easy"]] == [False] * N_STEPS + [True] * 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_trace_changes_no_other_number_and_is_of_methods_with_more_than_losses(method):
+    kept = {}
+    with_it, without = outcome(train(method, epochs=2, trace=7, keep=kept)), outcome(train(method, epochs=2))
+    assert bool(with_it.pop("traces")) == bool(kept["balancer"].traced)
+    assert without.pop("traces") == {}
+    assert with_it == without
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_closure_of_one_task_is_its_loss_and_runs_no_other_head(scripted_method, precision):
+    kept, ran, calls = {}, [], []
+
+    def compare(n, closure):
+        if not n:
+            for task, head in kept["model"].heads.items():
+                head.register_forward_hook(lambda *_, task=task: ran.append(task))
+        ran.clear()
+        torch.manual_seed(n)  # for the dropout
+        everything = [closure()]
+        assert ran == list(TASKS)
+        for i, task in enumerate(TASKS):
+            ran.clear()
+            torch.manual_seed(n)
+            loss = closure.of(i)
+            assert ran == [task]
+            everything.append(loss)
+        assert [each.shape for each in everything] == [(2,), (), ()]
+        assert {each.dtype for each in everything} == {torch.float32}
+        assert all(each.requires_grad for each in everything)
+        assert torch.equal(everything[0], torch.stack(everything[1:]))
+        calls.append(everything[0].detach())
+        return {}
+
+    scripted_method(compare)
+    result = train(epochs=1, keep=kept, precision=precision, trace=99)
+    assert len(torch.stack(calls).unique(dim=0)) == N_STEPS  # each is of its own batch
+    assert result.traces == {}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_processor_time_is_that_of_steps_alone_and_not_of_waiting(device):
+    class Waits(Points):
+        def batches(self, batch_size, generator=None):
+            for batch in super().batches(batch_size, generator):
+                time.sleep(0.03)
+                yield batch
+
+    class Works(Points):
+        def batches(self, batch_size, generator=None):
+            started = time.process_time()
+            while time.process_time() < started + 0.3:
+                pass
+            yield from super().batches(batch_size, generator)
+
+    given = {"train": Waits(70, 0, device), "validation": Works(20, 1, device)}
+    timing = train(epochs=2, device=device, splits=splits(device, **given)).timing
+    assert timing.seconds_per_step > 0.03 or device == "cuda"
+    if device == "cuda":
+        assert timing.processor_seconds_per_step is None
+    else:
+        assert 0 < timing.processor_seconds_per_step < timing.seconds_per_step - 0.025
+        assert timing.processor_seconds_per_step * timing.steps < 2 * 0.3
 
 
 def test_half_precision():
@@ -515,7 +660,7 @@ def interrupted_at(at, path, device="cpu", **options):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3, "step_length": True}],
+    [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3, "step_length": True, "trace": 3 * N_STEPS + 2}],
     ids=["", "cycle"],
 )
 def test_interrupted_training_ends_as_an_uninterrupted_one(method, options, device, tmp_path):
@@ -525,6 +670,8 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(method, options, devi
     path = tmp_path / "folder" / "checkpoint.pt"
     result = interrupted_at([2, 4], path, device, method=method, keep=models[1], **options)
     assert outcome(result) == outcome(expected)
+    assert {len(steps) for steps in result.traces.values()} <= {3 * N_STEPS + 2}
+    assert bool(result.traces) == ("trace" in options and bool(models[0]["balancer"].traced))
     assert all(torch.equal(a, b) for a, b in zip(*(weights_of(kept["model"]) for kept in models), strict=True))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -550,6 +697,7 @@ def test_time_of_all_parts_counts(tmp_path):
     result = interrupted_at([3], tmp_path / "c.pt")
     stored = torch.load(tmp_path / "c.pt", weights_only=True)["progress"]
     assert result.timing.total_seconds > stored["seconds"] > 0
+    assert result.timing.processor_seconds_per_step * result.timing.steps > stored["processor_seconds"] > 0
     assert result.timing.steps == 3 * 5
 
 

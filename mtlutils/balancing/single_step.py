@@ -47,8 +47,8 @@ class SingleStep(SplitOnly):
         The losses after them are in ``traced["stepped_loss"]``.
 
         Raises:
-            InputError: a loss depends on no shared parameter, or the closure holds on to parameters that it has taken
-                out of the model, and so cannot see the temporary ones.
+            InputError: a loss depends on no shared parameter; or, as far as that shows, the closure holds on to
+                parameters that it has taken out of the model, and so cannot see the temporary ones.
         """
         shared = [parameter for parameter in model.shared_parameters() if parameter.requires_grad]
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -57,8 +57,11 @@ class SingleStep(SplitOnly):
         one = getattr(closure, "of", lambda task: closure()[task])
 
         losses = self.losses_of(closure)
-        # All of them before the first temporary step, so that at most one graph is there at a time.
-        inner = list(each_gradient(losses, shared, create_graph=self.second_order))
+        # So that one graph is there at a time: all of them before the first temporary step, when the first pass' graph
+        # can go; or, where they have graphs of their own, each just before its step.
+        inner = each_gradient(losses, shared, create_graph=self.second_order)
+        if not self.second_order:
+            inner = iter(list(inner))
         stepped = []
         for task, gradients in enumerate(inner):
             moved = [

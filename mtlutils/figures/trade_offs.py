@@ -71,7 +71,9 @@ def _scatter(axis: Axes, found: Sequence[Record], tasks: tuple[str, str], metric
     front = sorted(one for one in means if not any(o[0] > one[0] and o[1] > one[1] for o in means))
     if front:
         axis.plot(*zip(*front, strict=True), color="0.6", linestyle="--", linewidth=1, zorder=0)
+    limits = axis.get_xlim(), axis.get_ylim()
     axis.axline((0.5, 0.5), slope=1, color="0.9", linewidth=1, zorder=0)
+    axis.set(xlim=limits[0], ylim=limits[1])  # which the line's point would widen
 
 
 def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label: str, panels: str) -> Figure:
