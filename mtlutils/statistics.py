@@ -31,3 +31,26 @@ def predicts(values: Iterable[float | None], other: float, confidence: float = 0
     if math.isnan(half):
         return None
     return abs(other - mean) <= half * math.sqrt(len(good) + 1)
+
+
+def delta_m(values: Iterable[float], baselines: Iterable[float], higher_is_better: Iterable[bool]) -> float:
+    r"""Return the mean relative improvement over the baselines, in percent: Δm of Maninis et al. 2019, eq. 4.
+
+    .. math:: \Delta_m = \frac{100}{T} \sum_{i=1}^T (-1)^{l_i} \frac{M_{m,i} - M_{b,i}}{M_{b,i}}
+
+    where :math:`l_i` is 1 if a lower value is better, and 0 otherwise. It does not depend on the values' units. nan
+    where a value is nan, a baseline 0, or where there is none.
+
+    Args:
+        values: Of the method, one a task (or one a metric: each then counts the same).
+        baselines: Of single-task learning, in the same order; positive.
+        higher_is_better: Of each metric.
+
+    Raises:
+        ValueError: the three are not of one length.
+    """
+    terms = []
+    for value, baseline, higher in zip(values, baselines, higher_is_better, strict=True):
+        change = (value - baseline) / baseline if baseline else math.nan
+        terms.append(change if higher else -change)
+    return 100 * math.fsum(terms) / len(terms) if terms else math.nan
