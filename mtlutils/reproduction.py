@@ -59,12 +59,18 @@ def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
 def committed(experiment: str, parameters: Mapping[str, Any]) -> list[Record]:
     """Return the committed records, not on stand-in data, that a notebook with these parameters asks for.
 
-    They come in the order of its methods, then by seed.
+    They come in the order of its methods, then of the values that it lists for a setting, then by seed.
     """
     methods = [balancing.label(*balancing.parse(method)) for method in parameters["methods"]]
     good, _ = _committed(experiment)
     found = [record for record in good if record.data.kind != "stand-in" and belongs(record, parameters)]
-    return sorted(found, key=lambda record: (methods.index(record.method), record.seed))
+
+    def place(record: Record) -> tuple[int, list[int], int]:
+        listed = [name for name in record.parameters.keys() - {"tasks"} if isinstance(parameters.get(name), list)]
+        places = [parameters[name].index(record.parameters[name]) for name in sorted(listed)]
+        return methods.index(record.method), places, record.seed
+
+    return sorted(found, key=place)
 
 
 def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
@@ -131,8 +137,8 @@ def side_by_side(
 
 
 def _heading(what: str, found: Sequence[Record], profile: str) -> str:
-    data = found[0].data
-    name = {"real": f"{data.name}, ", "stand-in": f"stand-in: {data.name}, ", "none": ""}[data.kind]
+    names = ", ".join(dict.fromkeys(record.data.name for record in found))
+    name = {"real": f"{names}, ", "stand-in": f"stand-in: {names}, ", "none": ""}[found[0].data.kind]
     return f"{what} ({name}profile {profile})"
 
 

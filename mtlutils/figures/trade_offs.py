@@ -29,6 +29,7 @@ def task_against_task(groups: Groups, tasks: tuple[str, str], metric: str, label
 
     Higher values are better. A dashed line joins the methods that no other method is better than in both tasks.
     Single-task models are the dotted lines, since no one of them has both tasks. The diagonal is where both are equal.
+    Marks far below most others are left out, and named.
 
     Args:
         groups: Heading -> records.
@@ -53,7 +54,7 @@ def task_against_task(groups: Groups, tasks: tuple[str, str], metric: str, label
 
 def _scatter(axis: Axes, found: Sequence[Record], tasks: tuple[str, str], metric: str, order: Sequence[str]) -> None:
     keys = [f"{metric}/{task}" for task in tasks]
-    means: list[tuple[float, float]] = []
+    means: dict[str, tuple[float, float]] = {}
     for i, method in enumerate(order):
         each = [record.metrics for record in found if record.method == method]
         (x, x_half), (y, y_half) = (statistics.interval(m[key] for m in each if key in m) for key in keys)
@@ -67,20 +68,39 @@ def _scatter(axis: Axes, found: Sequence[Record], tasks: tuple[str, str], metric
                 x, y, xerr=np.nan_to_num(x_half), yerr=np.nan_to_num(y_half), fmt=MARKERS[i % len(MARKERS)],
                 color=colour, markersize=6, linewidth=0.8, label=method,
             )  # fmt: skip
-            means.append((x, y))
-    front = sorted(one for one in means if not any(o[0] > one[0] and o[1] > one[1] for o in means))
+            means[method] = (x, y)
+    points = means.values()
+    front = sorted(one for one in points if not any(o[0] > one[0] and o[1] > one[1] for o in points))
     if front:
         axis.plot(*zip(*front, strict=True), color="0.6", linestyle="--", linewidth=1, zorder=0)
     limits = axis.get_xlim(), axis.get_ylim()
     axis.axline((0.5, 0.5), slope=1, color="0.9", linewidth=1, zorder=0)
     axis.set(xlim=limits[0], ylim=limits[1])  # which the line's point would widen
+    if len(means) > 2:
+        _crop(axis, means)
+
+
+def _crop(axis: Axes, means: Mapping[str, tuple[float, float]]) -> None:
+    """Leave out what is far below most marks, and name the methods that are then out of sight."""
+    values = np.array(list(means.values()))
+    best, middle = values.max(axis=0), np.median(values, axis=0)
+    low = middle - 4 * (best - middle)
+    hidden = [name for name, each in zip(means, values, strict=True) if (each < low).any()]
+    if hidden:
+        kept = values[(values >= low).all(axis=1)]
+        margin = 0.5 * np.ptp(kept, axis=0)
+        axis.set_xlim(left=kept[:, 0].min() - margin[0], right=kept[:, 0].max() + margin[0])
+        axis.set_ylim(bottom=kept[:, 1].min() - margin[1], top=kept[:, 1].max() + margin[1])
+        text = "\n".join(["lower:", *hidden])
+        axis.annotate(text, (0.03, 0.03), xycoords="axes fraction", va="bottom", fontsize="x-small", color="0.3")
 
 
 def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label: str, panels: str) -> Figure:
     """Draw a metric's mean over tasks, after every epoch, against the training time until then.
 
     Time is counted in epochs of ordinary training (``equal``): a method's time a step is the median over its runs,
-    in processor time on a CPU, divided by that of ``equal``. Lines are means over seeds, with 95 % intervals.
+    in processor time on a CPU, divided by that of ``equal``. Lines are means over the seeds that have got so far, with
+    95 % intervals.
     Single-task models are left out.
 
     Args:
@@ -107,7 +127,8 @@ def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label
                             mean = [None if None in v else sum(statistics.finite(v)) / len(tasks) for v in each]
                             # Of two runs of one seed, the longer repeats the shorter and goes on.
                             curves[record.seed] = max(curves.get(record.seed, []), mean, key=len)
-                    points = [mean_band(v) for v in zip(*curves.values(), strict=False)]
+                    longest = max(map(len, curves.values()), default=0)
+                    points = [mean_band(c[e] for c in curves.values() if len(c) > e) for e in range(longest)]
                     times = [costs.get(method, math.nan) * (epoch + 1) for epoch in range(len(points))]
                     line(axis, i, method, times, points, marker=MARKERS[i % len(MARKERS)])
                 axis.set(xlabel="time (epochs of ordinary training)", title=value)
