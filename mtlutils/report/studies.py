@@ -52,9 +52,10 @@ def _variants(
     }
     for (section, name), record in labelled:
         for column in columns:
-            if column.selects(record.parameters):
-                metric = record.metrics[table.metric_key(column.id)]
-                values[section, column.label][name][record.seed] = table.in_unit(metric)
+            metric = table.metric_key(column.id)
+            # A single-task run has the metric of its own task only.
+            if column.selects(record.parameters) and metric in record.metrics:
+                values[section, column.label][name][record.seed] = table.in_unit(record.metrics[metric])
         for row, curve in extra.items():
             values[section, row][name][record.seed] = statistics.interval(record.curves[curve])[0]
     text: dict[tuple[str, str], list[str]] = {}
