@@ -60,6 +60,11 @@ def tasks_of(record: Record) -> list[JsonValue]:
     return tasks
 
 
+def values_of(groups: Groups, parameter: str) -> list[str]:
+    """Return the values that records have for a parameter, in their order."""
+    return list(dict.fromkeys(str(record.parameters[parameter]) for found in groups.values() for record in found))
+
+
 def all_methods(groups: Groups) -> list[str]:
     """Return the methods of all groups: a method's place in it gives its colour and marks in every panel."""
     return methods_of(record for found in groups.values() for record in found)

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mtlutils.figures.drawing import COLOURS, STYLE, Groups, grid, label_lines, legend
+from mtlutils.figures.drawing import COLOURS, STYLE, Groups, grid, label_lines, legend, values_of
 
 Surface = Mapping[str, np.ndarray | float]
 
@@ -56,7 +56,7 @@ def loss_ratios(groups: Groups, tasks: tuple[str, str], panels: str, seed: int =
         seed: Which run to draw.
     """
     drawn = {heading: [r for r in found if r.seed == seed and r.traces] for heading, found in groups.items()}
-    values = list(dict.fromkeys(str(r.parameters[panels]) for found in drawn.values() for r in found)) or ["no traces"]
+    values = values_of(drawn, panels) or ["no traces"]
     with plt.style.context(STYLE):
         figure, axes = grid(list(drawn), values)
         for row, found in zip(axes, drawn.values(), strict=True):

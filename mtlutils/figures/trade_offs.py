@@ -20,6 +20,7 @@ from mtlutils.figures.drawing import (
     legend,
     line,
     mean_band,
+    values_of,
 )
 from mtlutils.records import Record
 
@@ -39,7 +40,7 @@ def task_against_task(groups: Groups, tasks: tuple[str, str], metric: str, label
         panels: The parameter that each panel has one value of.
     """
     order = all_methods(groups)
-    values = list(dict.fromkeys(str(r.parameters[panels]) for found in groups.values() for r in found))
+    values = values_of(groups, panels)
     with plt.style.context(STYLE):
         figure, axes = grid(list(groups), values)
         for row, found in zip(axes, groups.values(), strict=True):
@@ -111,7 +112,7 @@ def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label
         panels: The parameter that each panel has one value of.
     """
     order = all_methods(groups)
-    values = list(dict.fromkeys(str(r.parameters[panels]) for found in groups.values() for r in found))
+    values = values_of(groups, panels)
     with plt.style.context(STYLE):
         figure, axes = grid(list(groups), values)
         for row, found in zip(axes, groups.values(), strict=True):
