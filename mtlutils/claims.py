@@ -11,6 +11,9 @@ the seeds that both rows have, and decided as follows.
 - **Interval**: Student's t, simultaneous over the same comparisons (Bonferroni), so that together they miss any true
   difference no more often than the level says. Not a bootstrap, whose intervals are too short with five to ten seeds.
 
+Where the paper prints no numbers, as in a figure, there is no published effect to fall short of, and the sign alone
+counts: such a claim is reproduced, contradicted or undecided.
+
 Two means alone decide nothing, stand-in data decide nothing, and neither do rows from different profiles.
 
 A diverged run has no value, and leaving it out flatters its method. So the other seeds are compared, but no comparison
@@ -18,70 +21,17 @@ is ever decided in favour of a row with a diverged run.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from mtlutils.comparisons import Cell, Comparison, Outcome, comparisons, describe, measure
 from mtlutils.errors import InputError
-from mtlutils.papers import Best, Claim, Order, Paper, Part, Rank, Table, Within
+from mtlutils.papers import Claim, Paper, Table
 
 Decision = Literal["reproduced", "not reproduced", "contradicted", "undecided", "not attempted"]
-# How one comparison went: as claimed; the other way; not shown, and smaller than published; not shown.
-Outcome = Literal["for", "against", "smaller", "open"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What was measured for one cell of a published table."""
-
-    values: Mapping[int, float | None]  # seed -> value in the table's unit; None (or not finite): the run diverged
-    profile: str  # name of the runs' profile; "paper": the paper's own settings
-    data: Literal["real", "stand-in", "none"]  # none: a measurement that needs no data set
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """On ``column``, ``row`` is claimed to be better than ``other``.
-
-    Effects are positive where ``row`` is better: differences in the table's unit or, for a table compared by ratio,
-    natural logarithms of ratios. ``natural`` turns one into what a reader expects.
-    """
-
-    row: str
-    other: str
-    column: str
-    margin: float  # the effect may fall short of 0 by this much: not 0 for a `within` only
-    ratio: bool  # whether the table is compared by ratio
-    sign: Literal[1, -1]  # -1 where lower values are better
-    published: float  # effect in the paper
-    n: int = 0  # seeds compared
-    effect: float | None = None  # mean measured effect
-    interval: tuple[float, float] | None = None  # simultaneous, of the effect; needs two seeds
-    p: float = 1.0  # two-sided, of the effect being -margin
-    p_adjusted: float = 1.0  # after Holm's correction over the table
-    outcome: Outcome = "open"
-    diverged: Mapping[str, int] = field(default_factory=dict)  # row -> seeds left out because its run diverged
-    profile: str | None = None  # of both cells
-    missing: str = ""  # why nothing was compared
-
-    @property
-    def holds_in_paper(self) -> bool:
-        """Whether the paper's own two cells agree with the claim."""
-        return self.published + self.margin > 1e-12  # above rounding, so that a tie is no agreement
-
-    @property
-    def hypothesis(self) -> tuple[object, ...]:
-        """What is tested; the same for "a is better than b" and "b is better than a"."""
-        rows = (self.row, self.other) if self.margin else tuple(sorted((self.row, self.other)))
-        return (*rows, self.column, self.margin)
-
-    def natural(self, effect: float) -> float:
-        """Return an effect as ``row`` minus ``other``, in the table's unit, or as ``row`` over ``other``."""
-        return math.exp(self.sign * effect) if self.ratio else self.sign * effect
 
 
 @dataclass(frozen=True)
@@ -99,7 +49,7 @@ class Verdict:
     verdict: Decision
     reason: str  # one sentence; names the profile where it is not the paper's
     comparisons: tuple[Comparison, ...]
-    holds_in_paper: bool  # whether the claim is true of the paper's own numbers
+    holds_in_paper: bool | None  # whether the claim is true of the paper's own numbers; None: it prints too few
     profiles: tuple[str, ...]
     n: int  # fewest seeds in any comparison made
     n_needed: int  # seeds with which the exact test can reach the level for this table
@@ -134,7 +84,7 @@ def evaluate(
     n_tests = len({each.hypothesis for found in asked.values() for each in found})
     level = 1 - confidence
     needed = seeds_needed(n_tests, confidence)
-    measured = {claim: [_measure(table, each, cells, level / n_tests) for each in asked[claim]] for claim in asked}
+    measured = {claim: [measure(table, each, cells, level / n_tests) for each in asked[claim]] for claim in asked}
     p_values = {each.hypothesis: each.p for found in measured.values() for each in found}
     adjusted = multipletests(list(p_values.values()), method="holm")[1] if p_values else []
     corrected = dict(zip(p_values, map(float, adjusted), strict=True))
@@ -146,99 +96,12 @@ def evaluate(
     return verdicts
 
 
-def comparisons(table: Table, claim: Claim) -> list[Comparison]:
-    """Take a claim apart into its comparisons, nothing measured yet.
-
-    A ``rank`` does not say which rows are better; those that the paper's table has there are taken.
-    """
-    found = []
-    for part in claim.parts:
-        for column in part.columns or tuple(each.id for each in table.columns):
-            for row, other in _pairs(table, part, column):
-                published = _scale(table, table.value(row, column)) - _scale(table, table.value(other, column))
-                sign: Literal[1, -1] = 1 if table.direction == "higher" else -1
-                ratio = table.compare == "ratio"
-                found.append(Comparison(row, other, column, _margin(part), ratio, sign, published))
-    return found
-
-
 def seeds_needed(n_comparisons: int, confidence: float = 0.95) -> int:
     """Return the fewest seeds n for which Holm's correction leaves the least p, 2/2^n, at or below the level.
 
     All comparisons may reach that least p together, and Holm's correction then multiplies it by their number.
     """
     return math.ceil(1 + math.log2(max(n_comparisons, 1) / (1 - confidence)))
-
-
-def _pairs(table: Table, part: Part, column: str) -> list[tuple[str, str]]:
-    """(better, worse) row ids that the part asserts on one column."""
-    match part:
-        case Order() | Within():
-            return [(part.row, other) for other in part.others]
-        case Best():
-            return [(part.row, row.id) for row in table.rows if row.id != part.row]
-        case Rank():
-            others = [row for row in table.ranking(column) if row != part.row]
-            above, below = others[: part.rank - 1], others[part.rank - 1 :]
-            return [(row, part.row) for row in above] + [(part.row, row) for row in below]
-
-
-def _margin(part: Part) -> float:
-    if not isinstance(part, Within):
-        return 0.0
-    return math.log(part.factor) if part.factor is not None else part.amount or 0.0
-
-
-def _scale(table: Table, value: float) -> float:
-    """A value on the scale on which effects are differences, and higher is better."""
-    if table.compare == "ratio":
-        if value <= 0:
-            raise InputError(f"{table.id} is compared by ratio, which needs positive values; got {value}")
-        value = math.log(value)
-    return value if table.direction == "higher" else -value
-
-
-def _measure(table: Table, asked: Comparison, cells: Mapping[tuple[str, str], Cell], level: float) -> Comparison:
-    """Fill in what the cells say about a comparison, before the correction."""
-    for name in (asked.row, asked.other):
-        cell = cells.get((name, asked.column))
-        if cell is None or not cell.values:
-            return replace(asked, missing=f"{table.row(name).label} has no runs")
-        if cell.data == "stand-in":
-            return replace(asked, missing=f"{table.row(name).label} has runs on stand-in data only")
-    row, other = cells[asked.row, asked.column], cells[asked.other, asked.column]
-    if (row.profile, row.data) != (other.profile, other.data):
-        return replace(asked, missing=f"the rows come from different profiles ({row.profile}, {other.profile})")
-    common = row.values.keys() & other.values.keys()
-    if not common:
-        return replace(asked, missing="the rows have no seed in common")
-    good, good_other = _finite(row), _finite(other)
-    seeds = sorted(common & good.keys() & good_other.keys())  # sorted: sums do not depend on the order given
-    diverged = {asked.row: len(common - good.keys()), asked.other: len(common - good_other.keys())}
-    asked = replace(asked, n=len(seeds), diverged=diverged, profile=row.profile)
-    if not seeds:
-        return replace(asked, missing="of every pair of runs, one diverged")
-    effects = np.array([_scale(table, good[seed]) - _scale(table, good_other[seed]) for seed in seeds])
-    mean = float(effects.mean())
-    interval = None
-    if len(seeds) > 1:
-        half = float(stats.t.ppf(1 - level / 2, len(seeds) - 1) * stats.sem(effects))
-        interval = (mean - half, mean + half)
-    return replace(asked, effect=mean, interval=interval, p=_p_value(effects + asked.margin))
-
-
-def _finite(cell: Cell) -> dict[int, float]:
-    return {seed: value for seed, value in cell.values.items() if value is not None and math.isfinite(value)}
-
-
-def _p_value(effects: np.ndarray) -> float:
-    """Two-sided p: twice the smaller one-sided p, at most 1. Exact up to 16 seeds, then from 99,999 random flips."""
-    if len(effects) < 2:
-        return 1.0  # which is 2/2^1; scipy takes no fewer than two
-    test = stats.permutation_test(
-        (effects,), np.mean, permutation_type="samples", vectorized=True, n_resamples=99_999, rng=0
-    )
-    return float(test.pvalue)
 
 
 def _outcome(found: Comparison, level: float, needed: int) -> Outcome:
@@ -251,7 +114,12 @@ def _outcome(found: Comparison, level: float, needed: int) -> Outcome:
             return "open" if row_flattered else "for"
         return "open" if other_flattered else "against"
     # With too few seeds no effect is significant, so that not being significant says nothing.
-    falls_short = found.n >= needed and found.holds_in_paper and found.interval[1] < found.published
+    falls_short = (
+        found.n >= needed
+        and found.published is not None
+        and found.holds_in_paper
+        and found.interval[1] < found.published
+    )
     return "smaller" if falls_short and not other_flattered else "open"
 
 
@@ -269,13 +137,13 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
         verdict, why = "not attempted", [f"nothing to compare: {', '.join(missing)}"]
     elif against:
         clearest = min(against, key=lambda each: each.p_adjusted)
-        verdict, why = "contradicted", [f"{len(against)} {of} go the other way: {_describe(table, clearest)}"]
+        verdict, why = "contradicted", [f"{len(against)} {of} go the other way: {describe(table, clearest)}"]
     elif all(each.outcome == "for" for each in found):
         weakest = max(found, key=lambda each: each.p_adjusted)
-        verdict, why = "reproduced", [f"{len(found)} {of} go as claimed, the least clear: {_describe(table, weakest)}"]
+        verdict, why = "reproduced", [f"{len(found)} {of} go as claimed, the least clear: {describe(table, weakest)}"]
     elif smaller:
         verdict = "not reproduced"
-        why = [f"{len(smaller)} {of} are smaller than published: {_describe(table, smaller[0])}"]
+        why = [f"{len(smaller)} {of} are smaller than published: {describe(table, smaller[0])}"]
     else:
         verdict, why = "undecided", []
         if missing:
@@ -284,7 +152,7 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
             target = f"p ≤ {level:.2g} after Holm's correction over the table's {n_tests} comparisons"
             why.append(f"too few seeds: {target} takes {needed}, there are {n}")
         elif left_open:
-            why.append(f"{len(left_open)} {of} are open with {n} seeds: {_describe(table, left_open[0])}")
+            why.append(f"{len(left_open)} {of} are open with {n} seeds: {describe(table, left_open[0])}")
     if any(profile != "paper" for profile in profiles):
         why.append(f"profile {', '.join(profiles)} and not the paper's settings")
     diverged = {table.row(row).label for each in found for row, count in each.diverged.items() if count}
@@ -297,22 +165,13 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
         verdict=verdict,
         reason=sentence[0].upper() + sentence[1:],
         comparisons=tuple(found),
-        holds_in_paper=all(each.holds_in_paper for each in found),
+        holds_in_paper=_all(each.holds_in_paper for each in found),
         profiles=profiles,
         n=n,
         n_needed=needed,
     )
 
 
-def _describe(table: Table, found: Comparison) -> str:
-    """One comparison in a few words: the effect, its interval, the published effect, the adjusted p."""
-    assert found.effect is not None
-    style, unit = ("{:.3g}", "times") if found.ratio else ("{:+.3g}", "points" if table.unit == "%" else table.unit)
-    rows = f"{table.row(found.row).label} against {table.row(found.other).label}"
-    words = f"{rows}, {table.column(found.column).label}, {style.format(found.natural(found.effect))} {unit}"
-    if found.interval:
-        words += " [{}]".format(", ".join(style.format(end) for end in sorted(map(found.natural, found.interval))))
-    words += f", published {style.format(found.natural(found.published))}"
-    if found.margin:
-        words += f", bound {style.format(found.natural(-found.margin))}"
-    return words + f", adjusted p = {found.p_adjusted:.2g}"
+def _all(values: Iterable[bool | None]) -> bool | None:
+    found = set(values)
+    return False if False in found else None if None in found else True

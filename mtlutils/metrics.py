@@ -1,4 +1,4 @@
-"""Metrics of one task, accumulated on the device over a whole split.
+"""Metrics of one task, or of all together, accumulated on the device over a whole split.
 
 Whatever the batches, the value is that of all items or pixels at once. Published code for dense prediction differs:
 MTAN's (Liu et al. 2019) averages its depth and normal metrics over batches, and in its first version mIoU and pixel
@@ -25,6 +25,15 @@ def classification(n_classes: int) -> MetricCollection:
     """Accuracy: the share of items whose highest output is their class, in [0, 1]."""
     # Validating every batch would read it back from the device.
     return MetricCollection({"accuracy": MulticlassAccuracy(n_classes, average="micro", validate_args=False)})
+
+
+def exact_match() -> MetricCollection:
+    """``accuracy``: the share of items for which every task's highest output is its class, in [0, 1].
+
+    ``update`` takes task name -> outputs (B, C), and task name -> classes (B,); it asks for the outputs of all tasks
+    that have classes, and a missing one is a KeyError. Of one task it is that task's accuracy. nan of no items.
+    """
+    return MetricCollection({"accuracy": _ExactMatch()})
 
 
 def segmentation(n_classes: int, unlabelled: int = -1) -> MetricCollection:
@@ -58,6 +67,25 @@ def normals() -> MetricCollection:
     ``update`` takes (B, 3, H, W) twice. The lengths do not matter; an output of zero counts as 90 degrees.
     """
     return MetricCollection({"normals": _Normals()})
+
+
+class _ExactMatch(Metric):
+    full_state_update = False
+    right: Tensor
+    items: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("right", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("items", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+        is_right = torch.stack([outputs[task].argmax(dim=1) == classes for task, classes in targets.items()]).all(dim=0)
+        self.right += is_right.sum()
+        self.items += len(is_right)
+
+    def compute(self) -> Tensor:
+        return self.right / self.items
 
 
 # torchmetrics' own confusion matrix drops pixels by their number and counts by `bincount`; either reads the batch back.

@@ -7,10 +7,14 @@ import hashlib
 import json
 import re
 import subprocess
+import zipfile
+import zlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mtlutils import folders
@@ -117,8 +121,13 @@ def scratch() -> Path:
     return folders.cache() / "records" / source_digest()
 
 
-def write(record: Record, folder: Path) -> Path:
+def write(record: Record, folder: Path, predictions: Mapping[str, np.ndarray] | None = None) -> Path:
     """Write a record atomically and return its path.
+
+    Args:
+        record: The record.
+        folder: Folder of records.
+        predictions: Name -> array, to be found again by :func:`predictions`.
 
     Raises:
         RecordError: the file cannot be written, for example because the disk is full.
@@ -129,6 +138,9 @@ def write(record: Record, folder: Path) -> Path:
     # One line a curve: a record stays small and its diff readable. No string holds a line break as such.
     text = re.sub(r"\[\n\s+([^\[\]{}\"]*?)\n\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text)
     try:
+        if predictions:  # first: a record that is there is complete
+            with folders.replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **predictions)  # type: ignore[arg-type]  # numpy's stub takes them for options
         with folders.replacing(path) as temporary:
             temporary.write_text(text + "\n")
     except OSError as error:
@@ -158,6 +170,22 @@ def read(path: Path) -> Record:
     if not path.stem.endswith(f"-{record.key}"):
         raise RecordError(f"{path}: its parameters give the key {record.key}, not the one in its name; restore it")
     return record
+
+
+def predictions(record: Record, folder: Path) -> dict[str, np.ndarray]:
+    """Read the predictions that were kept beside a record in ``folder``; empty where none were.
+
+    Raises:
+        RecordError: the file is broken.
+    """
+    path = path_for(folder, record.experiment, record.method, record.seed, record.parameters).with_suffix(".npz")
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordError(f"{path}: cannot be read ({error}); restore it, or delete it and its record") from error
 
 
 def read_all(folder: Path, experiment: str | None = None) -> tuple[list[Record], list[RecordError]]:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from mtlutils import balancing, profiles, records
-from mtlutils.claims import Cell
+from mtlutils.comparisons import Cell
 from mtlutils.papers import Table
 from mtlutils.records import Record
 
@@ -14,7 +14,7 @@ PROFILES = ("paper", "cpu")
 """Profiles whose records may stand beside published numbers, the best first."""
 
 Key = tuple[str, str]
-"""Row and column of a table: row id, or the method's name for a row that is not in the paper; column id."""
+"""Row and column of a table: row id, or a name for a row that is not in the paper (see ``Table.row_of``); column id."""
 
 
 @dataclass
@@ -74,36 +74,46 @@ def committed(experiment: str, parameters: Mapping[str, Any]) -> list[Record]:
 
 
 def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
-    """Sort records into the cells of a table, in its unit.
+    """Sort records into the cells of a table, in the units of its columns.
 
     Args:
         table: The published table.
-        found: Records of the table's experiment, all at one setting but for what tells its columns apart.
+        found: Records of the table's experiment, all at one setting but for what tells its rows and columns apart.
         profile: Name of that setting.
     """
-    rows = {row.method: row.id for row in table.rows}
     result = Measured()
     for record in found:
+        row = table.row_of(record.method, record.parameters)
         for column in table.columns:
-            key = (rows.get(record.method, record.method), column.id)
+            key = (row, column.id)
             metric = table.metric_key(column.id)
             # A single-task run has the metric of its own task only.
             if metric in record.metrics and column.selects(record.parameters):
                 result.records.setdefault(key, []).append(record)
     for key, each in result.records.items():
-        metric = table.metric_key(key[1])
-        values = {record.seed: table.in_unit(record.metrics[metric]) for record in each}
+        metric, column = table.metric_key(key[1]), table.column(key[1])
+        values = {record.seed: column.in_unit(record.metrics[metric]) for record in each}
         result.cells[key] = Cell(values=values, profile=profile, data=each[0].data.kind)
     return result
 
 
 def reproduced(table: Table) -> Measured:
-    """Return, for each cell, what the committed records of the best profile that has any say."""
+    """Return, for each cell, what the committed records of the best profile that has any say.
+
+    They are those of the notebook's main runs and, for a row that names a study, of that study.
+    """
+    study_of = {row.id: row.study for row in table.rows}
     result = Measured(problems=[str(error) for error in _committed(table.experiment)[1]])
     for profile in reversed(PROFILES):
         parameters = profiles.parameters(profile, table.experiment)
         if parameters is not None:
-            better = measured(table, committed(table.experiment, parameters), profile)
+            found = {
+                record.key: record
+                for study in dict.fromkeys(["", *study_of.values()])
+                for record in committed(table.experiment, profiles.of_study(parameters, study))
+                if not study or study_of.get(table.row_of(record.method, record.parameters)) == study
+            }
+            better = measured(table, found.values(), profile)
             result.cells |= better.cells
             result.records |= better.records
     return result

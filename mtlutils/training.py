@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -16,11 +17,13 @@ from tqdm import tqdm
 
 from mtlutils import checkpoints
 from mtlutils.balancing.balancer import Balancer
+from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
 from mtlutils.stopwatch import Stopwatch, peak_memory
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
+Schedule = Literal["constant", "one_cycle", "halving"]
 
 
 class Split(Protocol):
@@ -35,7 +38,7 @@ class Split(Protocol):
 
 @dataclass
 class Result:
-    """What training gave; the fields are those of :class:`mtlutils.records.Record`."""
+    """What training gave; the fields but the last are those of :class:`mtlutils.records.Record`."""
 
     status: Literal["completed", "diverged"]
     message: str
@@ -44,6 +47,8 @@ class Result:
     metrics: dict[str, float | None]
     timing: Timing
     traces: dict[str, list[float | None]] = field(default_factory=dict)
+    predictions: dict[str, np.ndarray] = field(default_factory=dict)
+    """Name -> what the trained model makes of some inputs, kept in a file beside the record."""
 
 
 @dataclass
@@ -97,15 +102,17 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    schedule: Literal["constant", "one_cycle"] = "constant",
+    schedule: Schedule = "constant",
     precision: Literal["fp32", "bf16"] = "fp32",
+    evaluation_batch_size: int = 1024,
+    together: Mapping[str, MetricCollection] | None = None,
     patience: int | None = None,
     step_length: bool = False,
     trace: int = 0,
     checkpoint: Path | None = None,
     progress: str = "",
 ) -> Result:
-    """Train a model on several tasks, and measure it on validation and test rows after every epoch.
+    """Train a model on several tasks, and measure it on the other splits that there are after every epoch.
 
     The device is the model's. It is read once an epoch, when the epoch's numbers are fetched.
 
@@ -120,8 +127,10 @@ def train(
         batch_size: Items a step; an epoch's last batch may be smaller.
         seed: Seed of the order of the training rows.
         schedule: ``"one_cycle"`` (Smith & Topin 2019, with PyTorch's defaults) rises to the optimiser's learning
-            rate and falls to almost 0 over the whole training.
+            rate and falls to almost 0 over the whole training. ``"halving"`` halves the rate after half of it.
         precision: ``"bf16"`` runs the forward pass under autocast.
+        evaluation_batch_size: Items at a time in validation and test, or ``batch_size`` where that is more.
+        together: Name -> metrics of (outputs, targets) of all tasks at once, whose values stand under that name.
         patience: Stop when the summed validation loss has not improved for this many epochs, and report the epoch
             where it was lowest. None: report the last epoch.
         step_length: Also measure how far each step moves the shared parameters (Euclidean norm); its mean over an
@@ -137,9 +146,15 @@ def train(
         ``diverged``, the epochs before it kept and the metrics null.
 
     Raises:
-        InputError: the checkpoint cannot be written, for example because the disk is full.
+        InputError: the checkpoint cannot be written, for example because the disk is full; or there is patience, but no
+            validation split.
     """
+    if patience is not None and "validation" not in splits:
+        raise InputError("stopping early needs validation data, and this set has none; set patience to 0")
     tasks = list(losses)
+    together = together or {}
+    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    measured = [part for part in parts if part in splits]
     device = next(model.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
     steps_per_epoch = math.ceil(len(splits["train"]) / batch_size)
@@ -154,17 +169,19 @@ def train(
     def evaluate(name: Literal["validation", "test"]) -> dict[str, Tensor]:
         model.eval()
         total = torch.zeros(len(tasks), device=device)
-        for metric in metrics.values():
+        for metric in [*metrics.values(), *together.values()]:
             metric.reset()
-        for inputs, targets in splits[name].batches(max(batch_size, 1024)):
+        for inputs, targets in splits[name].batches(max(batch_size, evaluation_batch_size)):
             with autocast:
                 outputs = model(*inputs)
             n_items = len(next(iter(targets.values())))
             total += n_items * _stacked(losses, outputs, targets)
             for task, metric in metrics.items():
                 metric.update(outputs[task], targets[task])
+            for metric in together.values():
+                metric.update(outputs, targets)
         values = {f"{name}/loss/{task}": value for task, value in zip(tasks, total / len(splits[name]), strict=True)}
-        for task, metric in metrics.items():
+        for task, metric in [*metrics.items(), *together.items()]:
             values |= {f"{name}/{what}/{task}": value for what, value in metric.compute().items()}
         return values
 
@@ -202,7 +219,8 @@ def train(
                 values |= {f"train/weight/{task}": weight for task, weight in weights}
             if step_length:
                 values["train/step_length"] = length_sum / steps_per_epoch
-            values |= evaluate("validation") | evaluate("test")
+            for part in measured:
+                values |= evaluate(part)
             fetched = torch.stack([value.float() for value in values.values()]).tolist()
             numbers = {name: _rounded(number, 7) for name, number in zip(values, fetched, strict=True)}
 
@@ -223,8 +241,9 @@ def train(
                 status, message = "diverged", f"epoch {state.epoch}: {broken[0]} is not finite"
                 tqdm.write(f"{progress}: diverged at {message}; what was measured before is kept", file=sys.stderr)
                 break
-            loss = sum(numbers[f"validation/loss/{task}"] for task in tasks)
-            if patience is None or loss < state.best_loss:
+            if patience is None:
+                state.best_epoch = state.epoch
+            elif (loss := sum(numbers[f"validation/loss/{task}"] for task in tasks)) < state.best_loss:
                 state.best_epoch, state.best_loss = state.epoch, loss
             elif state.epoch - state.best_epoch >= patience:
                 message = f"stopped early after epoch {state.epoch}"
@@ -254,6 +273,8 @@ def train(
 def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     if schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    if schedule == "halving":
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[(steps + 1) // 2], gamma=0.5)
     groups = optimizer.param_groups
     # Momentum cycles against the learning rate, where there is momentum.
     cycles = all(group.get("momentum") for group in groups)

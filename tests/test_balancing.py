@@ -14,12 +14,19 @@ from mtlutils.balancing.balancer import Balancer
 from mtlutils.balancing.equal import Equal
 from mtlutils.errors import InputError
 
-METHODS = [*balancing.names(), "adaptive(detach=false)", "adaptive(every=epoch)", "uncertainty(kinds=regression)"]
+OPTIONS = [
+    "adaptive(detach=false)",
+    "adaptive(every=epoch)",
+    "rlw(distribution=bernoulli)",
+    "uncertainty(kinds=regression)",
+]
+METHODS = [*balancing.names(), *OPTIONS]
 WITHOUT_WEIGHTS = ["single_step", "split_only"]
 WEIGHTED = [method for method in METHODS if method not in WITHOUT_WEIGHTS]
 # Those that minimise `combine`; a method's own tests say what the others do.
 OF_LOSSES = [method for method in WEIGHTED if method not in {"gradnorm", "pareto_mtl"}]
-SUM_TO_N = ["equal", "dwa", "adaptive", "adaptive(every=epoch)", "gradnorm"]
+SUM_TO_N = ["equal", "dwa", "adaptive", "adaptive(every=epoch)", "gradnorm", "rlw", "rlw(distribution=bernoulli)"]
+RANDOM = ["rlw", "rlw(distribution=bernoulli)"]  # tests that compare two runs give both the same draws
 TARGETS = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.1, 0.2], [-0.4, 0.8, 3.0]])
 
 
@@ -111,15 +118,17 @@ def test_update_is_the_gradient_of_the_total(method):
     balancer, model = trained(method)
     before, again = balancer.state_dict(), balancing.create(method, 3)
     again.load_state_dict(before)
+    torch.manual_seed(1)
     total = again.combine(model())
     (of_model, *of_balancer) = torch.autograd.grad(total, [model.point, *again.parameters()])
+    torch.manual_seed(1)
     balancer.step(model, model, sgd(model, balancer, lr=0.0))
     torch.testing.assert_close(model.point.grad, of_model)
     for parameter, gradient in zip(balancer.parameters(), of_balancer, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in RANDOM])
 def test_permuted_tasks_permute_the_weights_and_leave_the_update(method):
     order = [2, 0, 1]
     weights, points = [], []
@@ -151,6 +160,7 @@ def test_weights_sum_to_the_number_of_tasks_where_the_formula_says_so(method):
 def test_scaling_all_losses_leaves_the_weights(method):
     weights = []
     for scale in (1.0, 1000.0):
+        torch.manual_seed(1)
         balancer = balancing.create(method, 2)
         give(balancer, [[0.5 * scale, 2.0 * scale]], [[0.25 * scale, 1.5 * scale]])
         weights.append(weights_at(balancer, [0.2 * scale, 1.0 * scale]))
@@ -178,6 +188,7 @@ def test_gradients_of_the_step_before_do_not_add_up(method):
         balancer.load_state_dict(state)
         with torch.no_grad():
             model.point.copy_(start)
+        torch.manual_seed(1)
         balancer.step(model, model, optimizer)
         ends.append(model.point.detach().clone())
     torch.testing.assert_close(ends[1], ends[0])
@@ -198,17 +209,21 @@ def test_state_dict_holds_all_that_is_needed_to_go_on(method, interrupted, tmp_p
 
     balancer, model = balancing.create(method, 3), Bowls()
     optimizer = sgd(model, balancer, lr=0.02)
+    torch.manual_seed(1)
     uninterrupted = continued(balancer, model, optimizer, 0, 8)
 
     balancer, model = balancing.create(method, 3), Bowls()
     optimizer = sgd(model, balancer, lr=0.02)
+    torch.manual_seed(1)
     continued(balancer, model, optimizer, 0, interrupted)
-    torch.save([balancer.state_dict(), model.state_dict()], tmp_path / "state.pt")
+    # A checkpoint keeps the generator's state as well.
+    torch.save([balancer.state_dict(), model.state_dict(), torch.get_rng_state()], tmp_path / "state.pt")
     # From here on, everything comes from the file.
     balancer, model = balancing.create(method, 3), Bowls()
-    of_balancer, of_model = torch.load(tmp_path / "state.pt", weights_only=True)
+    of_balancer, of_model, draws = torch.load(tmp_path / "state.pt", weights_only=True)
     balancer.load_state_dict(of_balancer)
     model.load_state_dict(of_model)
+    torch.set_rng_state(draws)
     resumed = continued(balancer, model, sgd(model, balancer, lr=0.02), interrupted, 8)
     assert len(resumed) == 8 - interrupted
     for point, expected in zip(resumed, uninterrupted[interrupted:], strict=True):
@@ -217,7 +232,7 @@ def test_state_dict_holds_all_that_is_needed_to_go_on(method, interrupted, tmp_p
 
 def test_methods_with_a_memory_do_change_their_weights():
     # Or else the test above would prove nothing.
-    for method in WEIGHTED:
+    for method in (method for method in WEIGHTED if method not in RANDOM):
         balancer, model = trained(method)
         fresh = balancing.create(method, 3)
         optimizer = sgd(model, balancer, lr=0.0)
@@ -550,6 +565,47 @@ def test_revised_uncertainty_from_another_start():
     balancer.step(model, model, sgd(model, balancer, lr=1.0))
     assert balancer.weights.tolist() == [0.125]
     torch.testing.assert_close(balancer.c.detach(), torch.tensor([2 - (-0.5 + 0.8)]))
+
+
+def draws(method, n_tasks, n=20_000):
+    torch.manual_seed(0)
+    balancer = balancing.create(method, n_tasks)
+    return torch.stack([balancer.weigh(torch.ones(n_tasks)) for _ in range(n)])
+
+
+def test_rlw_weights_are_the_softmax_of_the_draws():
+    torch.manual_seed(3)
+    z = torch.randn(3)
+    torch.manual_seed(3)
+    torch.testing.assert_close(weights_at(balancing.create("rlw", 3), [1.0, 1.0, 1.0]), 3 * z.exp() / z.exp().sum())
+    torch.manual_seed(3)
+    once = weights_at(balancing.create("rlw", 3, total="one"), [1.0, 1.0, 1.0])
+    torch.testing.assert_close(once, z.exp() / z.exp().sum())
+
+
+# Of T = 2 weights that sum to 2, the variance of the first. A normal one is 2 sigmoid(N(0, 2)), by quadrature 0.2737;
+# a uniform one 2 sigmoid(U - U'): 0.0391; a Dirichlet one 2 U: 1/3; the coins give 0, 1, 2 a third each: 2/3; one alone
+# gives 0 or 2: 1.
+@pytest.mark.parametrize(
+    ("distribution", "variance"),
+    [("normal", 0.2737), ("uniform", 0.0391), ("dirichlet", 1 / 3), ("bernoulli", 2 / 3), ("constrained_bernoulli", 1)],
+)
+def test_rlw_distributions(distribution, variance):
+    weights = draws(f"rlw(distribution={distribution})", 2)
+    torch.testing.assert_close(weights.sum(dim=1), torch.full((len(weights),), 2.0))
+    assert (weights >= 0).all()
+    torch.testing.assert_close(weights.mean(dim=0), torch.ones(2), atol=0.03, rtol=0)
+    assert weights[:, 0].var().item() == pytest.approx(variance, rel=0.05)
+
+
+def test_rlw_bernoulli_and_constrained_bernoulli_choose_tasks():
+    torch.testing.assert_close(
+        draws("rlw(distribution=constrained_bernoulli)", 3, 100).max(dim=1).values, torch.full((100,), 3.0)
+    )
+    several = draws("rlw(distribution=bernoulli)", 3, 1000)
+    chosen = several > 0
+    torch.testing.assert_close(several, 3 * chosen / chosen.sum(dim=1, keepdim=True))
+    assert {1, 2, 3} == set(chosen.sum(dim=1).tolist())
 
 
 def test_equal_weights():

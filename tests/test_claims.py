@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtlutils import papers
-from mtlutils.claims import Cell, comparisons, evaluate, seeds_needed
+from mtlutils.claims import evaluate, seeds_needed
+from mtlutils.comparisons import Cell, comparisons, describe
 from mtlutils.errors import InputError
 
 HUQ = papers.load("huq2022")
+LEE = papers.load("lee2020")
+LIU = papers.load("liu2022")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -238,6 +241,51 @@ def test_within_an_amount():
         assert found.comparisons[0].effect == -gap
 
 
+def test_each_column_has_its_own_direction_and_unit_and_way_to_compare():
+    content = paper({"a": [4, 1, 1], "b": [3, 4, 4]}, [[order("a", "b")]]).model_dump(mode="json")
+    content["tables"][0]["columns"][1] |= {"direction": "lower", "unit": "m"}
+    content["tables"][0]["columns"][2] |= {"direction": "lower", "unit": "s", "compare": "ratio"}
+    mixed = papers.Paper.model_validate(content)
+    table = mixed.table("t")
+    found = comparisons(table, mixed.claims[0])
+    assert [each.published for each in found] == pytest.approx([1, 3, math.log(4)])
+    assert [each.sign for each in found] == [1, -1, -1]
+    cells = {(row, f"c{i}"): cell([value] * 8) for row, value in (("a", 1.0), ("b", 3.0)) for i in range(3)}
+    (verdict,) = evaluate(mixed, "t", cells)
+    assert [each.outcome for each in verdict.comparisons] == ["against", "for", "for"]
+    described = [describe(table, each) for each in verdict.comparisons]
+    assert described[0].startswith("A against B, C0, -2 u [-2, -2], published +1")
+    assert described[1].startswith("A against B, C1, -2 m [-2, -2], published -3")
+    assert described[2].startswith("A against B, C2, 0.333 times [0.333, 0.333], published 0.25")
+
+
+def drawn(values=None):
+    """A paper that claims that "a" is ahead of "b" and prints ``values`` of them, or nothing."""
+    content = A_BEATS_B.model_dump(mode="json")
+    for row, value in zip(content["tables"][0]["rows"], values or [None, None], strict=True):
+        row["printed"] = [value]
+    return papers.Paper.model_validate(content)
+
+
+@pytest.mark.parametrize("values", [[None, None], ["2", None], [None, "1"]])
+def test_without_published_numbers_the_sign_decides(values):
+    found = {shift: judge([shift + each for each in NONE], drawn(values)) for shift in (9.0, 0.0, -9.0)}
+    assert [each.verdict for each in found.values()] == ["reproduced", "undecided", "contradicted"]
+    for verdict in found.values():
+        assert verdict.holds_in_paper is None
+        assert verdict.comparisons[0].published is None
+        assert "published" not in verdict.reason
+    assert judge([], drawn(values)).verdict == "not attempted"
+
+
+def test_a_claim_fails_in_the_paper_where_any_cell_of_it_does():
+    content = paper({"a": [2, 1], "b": [1, 2]}, [[order("a", "b")]]).model_dump(mode="json")
+    content["tables"][0]["rows"][0]["printed"] = [None, "1"]
+    assert evaluate(papers.Paper.model_validate(content), "t", {})[0].holds_in_paper is False
+    content["tables"][0]["rows"][0]["printed"] = [None, "3"]
+    assert evaluate(papers.Paper.model_validate(content), "t", {})[0].holds_in_paper is None
+
+
 # What decides nothing
 
 
@@ -321,20 +369,35 @@ def test_errors_are_clear():
 # The paper's own claims
 
 
-def test_claims_that_fail_in_the_papers_own_tables():
-    fails = {each.claim for table in HUQ.tables for each in evaluate(HUQ, table.id, {}) if not each.holds_in_paper}
-    assert fails == {"table2-mtl", "table3-others-never-best", "table3-vanilla", "table3-mtl"}
+@pytest.mark.parametrize(
+    ("found", "holds_not", "prints_not"),
+    [
+        (HUQ, {"table2-mtl", "table3-others-never-best", "table3-vanilla", "table3-mtl"}, set()),
+        (LEE, {"table1-pareto-first", "table2-mtan-biased"}, set()),
+        (LIU, {"table1-random-weights"}, {"figure3-faster", "figure3-final"}),
+    ],
+    ids=lambda each: getattr(each, "key", ""),
+)
+def test_claims_that_fail_in_the_papers_own_tables(found, holds_not, prints_not):
+    holds = {each.claim: each.holds_in_paper for table in found.tables for each in evaluate(found, table.id, {})}
+    assert {claim for claim, value in holds.items() if value is False} == holds_not
+    assert {claim for claim, value in holds.items() if value is None} == prints_not
 
 
-@pytest.mark.parametrize("table", HUQ.tables, ids=lambda table: table.id)
-def test_runs_as_published_reproduce_what_holds_and_contradict_the_rest(table):
+@pytest.mark.parametrize(
+    ("found", "table"),
+    [(found, table) for found in (HUQ, LEE, LIU) for table in found.tables if table.prints_numbers],
+    ids=lambda each: getattr(each, "id", getattr(each, "key", "")),
+)
+def test_runs_as_published_reproduce_what_holds_and_contradict_the_rest(found, table):
     rng = np.random.default_rng(0)
     cells = {
-        (row.id, column.id): cell(table.value(row.id, column.id) * (1 + 1e-5 * rng.standard_normal(11)))
+        (row.id, column.id): cell(table.value(row.id, column.id) * (1 + 1e-5 * rng.standard_normal(13)))
         for row in table.rows
         for column in table.columns
+        if table.printed(row.id, column.id)
     }
-    for verdict in evaluate(HUQ, table.id, cells):
+    for verdict in evaluate(found, table.id, cells):
         assert verdict.verdict == ("reproduced" if verdict.holds_in_paper else "contradicted"), verdict.reason
 
 

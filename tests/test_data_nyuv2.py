@@ -1,4 +1,4 @@
-"""NYUv2: MTAN's files and their packed copies, the augmentation, the official file, and the real sample images."""
+"""NYUv2: MTAN's files and their packed copies, the official file, and the real sample images."""
 
 import os
 import sys
@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
-from torch.nn.functional import interpolate
 
 from mtlutils import balancing, folders, losses, metrics, training
-from mtlutils.data import dense, nyuv2
+from mtlutils.data import dense, nyuv2, nyuv2_official, nyuv2_samples, packed
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
@@ -90,7 +89,7 @@ def test_batches_are_as_documented(files):
         "normal": (torch.float32, (3, 3, H, W)),
     }
     assert torch.equal(images, split.images[:3].float())
-    assert targets["segmentation"].min() == nyuv2.UNLABELLED
+    assert targets["segmentation"].min() == dense.UNLABELLED
     assert targets["segmentation"].max() == len(nyuv2.CLASS_NAMES) - 1
 
 
@@ -133,7 +132,8 @@ def test_description(files):
 
 
 def test_published_numbers_are_told(files, monkeypatch):
-    monkeypatch.setattr(nyuv2, "PUBLISHED", SIZES)
+    for split, n in SIZES.items():
+        monkeypatch.setitem(nyuv2.PUBLISHED, split, n)
     assert "the published number;" in nyuv2.load().description.description
     assert "not the published" not in nyuv2.load().description.description
 
@@ -392,18 +392,18 @@ def test_targets_of_another_size_than_the_images(files):
 # The packed copies
 
 
-def packed():
+def packed_files():
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (folders.cache() / "nyuv2").iterdir()}
 
 
 def test_files_are_packed_once_and_then_memory_mapped(files, monkeypatch):
     first = nyuv2.load()
-    before = packed()
+    before = packed_files()
     assert len(before) == 2 * 2 * 4
     assert not [name for name in before if name.startswith(".")]
-    monkeypatch.setattr(nyuv2, "_read", None)  # nothing is read again
+    monkeypatch.setattr(packed, "_read", None)  # nothing is read again
     second = nyuv2.load()
-    assert packed() == before
+    assert packed_files() == before
     assert second.description == first.description
     assert torch.equal(second.train.images, first.train.images)
     # Mapped, not read: a change made to the file beneath shows.
@@ -479,7 +479,7 @@ def test_full_disk(files, monkeypatch):
 
 
 def test_packing_that_was_interrupted_leaves_nothing(files, monkeypatch):
-    read, calls = nyuv2._read, []
+    read, calls = packed._read, []
 
     def interrupted(path, part):
         calls.append(path)
@@ -487,155 +487,12 @@ def test_packing_that_was_interrupted_leaves_nothing(files, monkeypatch):
             raise KeyboardInterrupt
         return read(path, part)
 
-    monkeypatch.setattr(nyuv2, "_read", interrupted)
+    monkeypatch.setattr(packed, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         nyuv2.load()
     assert not list((folders.cache() / "nyuv2").iterdir())
-    monkeypatch.setattr(nyuv2, "_read", read)
+    monkeypatch.setattr(packed, "_read", read)
     assert len(nyuv2.load().train) == 4
-
-
-# Augmentation
-
-
-def drawn(n=3, height=H, width=W, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    images = torch.rand(n, 3, height, width, generator=rng)
-    normal = torch.nn.functional.normalize(torch.randn(n, 3, height, width, generator=rng), dim=1)
-    targets = {
-        "segmentation": torch.randint(-1, 13, (n, height, width), generator=rng).to(torch.int8),
-        "depth": torch.rand(n, 1, height, width, generator=rng) * 9 + 1,
-        "normal": normal,
-    }
-    return images, targets
-
-
-def viewed(images, targets, scale=1.0, corner=(0.0, 0.0), mirrored=False):
-    n = len(images)
-    scales = torch.full((n,), scale, dtype=torch.float64)
-    corners = torch.tensor(corner, dtype=torch.float64).view(2, 1).expand(2, n)
-    return dense.augmented(images, targets, scales, corners, torch.full((n,), mirrored))
-
-
-def assert_same(first, second):
-    assert torch.equal(first[0], second[0])
-    for task, target in first[1].items():
-        assert torch.equal(target, second[1][task])
-
-
-def test_view_of_the_whole_changes_nothing():
-    images, targets = drawn()
-    assert_same(viewed(images, targets), (images, targets))
-
-
-def test_mirroring():
-    images, targets = drawn()
-    mirrored, changed = viewed(images, targets, mirrored=True)
-    assert torch.equal(mirrored, images.flip(3))
-    assert torch.equal(changed["segmentation"], targets["segmentation"].flip(2))
-    assert torch.equal(changed["depth"], targets["depth"].flip(3))
-    sign = torch.tensor([-1.0, 1, 1]).view(3, 1, 1)
-    assert torch.equal(changed["normal"], targets["normal"].flip(3) * sign)
-    # A wall seen at the left looks to the right, and the other way round.
-    assert torch.equal(changed["normal"][:, 0, :, 0], -targets["normal"][:, 0, :, -1])
-
-
-def test_mirroring_twice_changes_nothing():
-    images, targets = drawn()
-    assert_same(viewed(*viewed(images, targets, mirrored=True), mirrored=True), (images, targets))
-
-
-@pytest.mark.parametrize("scale", [1.2, 1.5])
-@pytest.mark.parametrize("corner", [(0.0, 0.0), (0.5, 0.3), (0.999, 0.999)])
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_magnifying_is_that_of_the_published_code(scale, corner, mirrored):
-    images, targets = drawn()
-    h, w = int(H / scale), int(W / scale)
-    i, j = int(corner[0] * (H - h + 1)), int(corner[1] * (W - w + 1))
-    part = (..., slice(i, i + h), slice(j, j + w))
-
-    def smooth(maps):
-        return interpolate(maps[part], (H, W), mode="bilinear", align_corners=True)
-
-    def nearest(maps):
-        return interpolate(maps[part].float(), (H, W), mode="nearest")
-
-    expected = {
-        "segmentation": nearest(targets["segmentation"][:, None])[:, 0],
-        "depth": nearest(targets["depth"]) / scale,
-        "normal": smooth(targets["normal"]),
-    }
-    expected_images = smooth(images)
-    if mirrored:
-        expected_images = expected_images.flip(-1)
-        expected = {task: target.flip(-1) for task, target in expected.items()}
-        expected["normal"][:, 0] *= -1
-    magnified, changed = viewed(images, targets, scale, corner, mirrored)
-    torch.testing.assert_close(magnified, expected_images)
-    assert torch.equal(changed["segmentation"].float(), expected["segmentation"])
-    torch.testing.assert_close(changed["depth"], expected["depth"])
-    torch.testing.assert_close(changed["normal"], expected["normal"])
-
-
-def test_published_size_is_cut_to_whole_parts():
-    # 288x384 by 1.2 and 1.5, where rounding must not lose a row
-    for length, parts in ((288, (288, 240, 192)), (384, (384, 320, 256))):
-        scales = torch.tensor(dense.SCALES, dtype=torch.float64)
-        assert tuple((length / scales).long().tolist()) == parts
-
-
-def test_every_image_has_a_view_of_its_own():
-    images, targets = drawn()
-    scales = torch.tensor([1.0, 1.5, 1.2], dtype=torch.float64)
-    corners = torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.4, 0.8]], dtype=torch.float64)
-    mirrored = torch.tensor([True, False, True])
-    together = dense.augmented(images, targets, scales, corners, mirrored)
-    for row in range(3):
-        one = slice(row, row + 1)
-        alone = dense.augmented(
-            images[one],
-            {task: target[one] for task, target in targets.items()},
-            scales[one],
-            corners[:, one],
-            mirrored[one],
-        )
-        assert_same(alone, (together[0][one], {task: target[one] for task, target in together[1].items()}))
-
-
-def test_drawn_views_are_all_scales_corners_and_both_sides():
-    # Rows and columns numbered, so that every view tells where it is from.
-    n, height, width = 600, 12, 12
-    numbered = torch.arange(height * width).view(1, 1, height, width).expand(n, 1, height, width)
-    depth = torch.full((n, 1, height, width), 6.0, dtype=torch.float16)
-    split = dense.DenseSplit(
-        (numbered / (height * width)).expand(n, 3, height, width).half(), {"depth": depth}, augment=True
-    )
-    ((images,), targets) = next(iter(split.batches(n, torch.Generator().manual_seed(0))))
-    depths = targets["depth"].flatten(1)
-    assert (depths == depths[:, :1]).all()
-    counts = {
-        round(6 / value.item(), 2): int(count)
-        for value, count in zip(*depths[:, 0].unique(return_counts=True), strict=True)
-    }
-    assert set(counts) == {1.0, 1.2, 1.5}
-    assert all(150 < count < 250 for count in counts.values())
-    is_mirrored = images[:, 0, 0, 0] > images[:, 0, 0, -1]
-    assert 250 < is_mirrored.sum() < 350
-    rows = (images[:, 0, 0].min(dim=1).values * 144 / 12).round()  # first row of the part
-    assert set(rows[depths[:, 0] == 4].tolist()) == {0, 1, 2, 3, 4}
-    assert set(rows[depths[:, 0] == 5].tolist()) == {0, 1, 2}
-
-
-def test_unknown_normals_do_not_turn_known_ones():
-    images, _ = drawn()
-    direction = torch.tensor([0.6, 0.0, 0.8]).view(1, 3, 1, 1)
-    known = torch.rand(3, 1, H, W, generator=torch.Generator().manual_seed(1)) < 0.5
-    _, changed = viewed(images, {"normal": direction * known}, scale=1.5)
-    lengths = changed["normal"].norm(dim=1, keepdim=True)
-    is_known = (lengths > 1e-3).squeeze(1)
-    assert 0.1 < is_known.float().mean() < 1
-    unit = (changed["normal"] / lengths).movedim(1, -1)[is_known]
-    torch.testing.assert_close(unit, direction.view(1, 3).expand_as(unit))
 
 
 # The official file
@@ -664,7 +521,7 @@ def official(tmp_path):
 
 
 def prepare(folder, **changed):
-    return nyuv2.prepare_official(
+    return nyuv2_official.prepare_official(
         **{
             "mat_file": folder / "nyu_depth_v2_labeled.mat",
             "splits_file": folder / "splits.mat",
@@ -846,7 +703,7 @@ def test_maps_may_lie_in_several_places(official):
 def test_no_samples(tmp_path, monkeypatch):
     monkeypatch.setenv("MTLUTILS_DATA", str(tmp_path))
     with pytest.raises(InputError, match="has no sample images; set MTLUTILS_DATA") as error:
-        nyuv2.samples()
+        nyuv2_samples.samples()
     assert_one_line(error)
 
 
@@ -864,7 +721,7 @@ def test_broken_samples_are_named(tmp_path, monkeypatch):
 
     def assert_broken(path, message):
         with pytest.raises(InputError, match=message) as error:
-            nyuv2.samples()
+            nyuv2_samples.samples()
         assert str(error.value).startswith(f"{path}: ")
         assert_one_line(error)
 
@@ -873,7 +730,7 @@ def test_broken_samples_are_named(tmp_path, monkeypatch):
     write(label, np.full((480, 640), 14, np.uint8))
     assert_broken(label, "has the class 14, expected 0 to 13")
     write(label, np.full((480, 640), 13, np.uint8))
-    (sample,) = nyuv2.samples()
+    (sample,) = nyuv2_samples.samples()
     assert (sample.number, list(sample.targets)) == (7, ["segmentation"])
     write(depth, np.zeros((480, 640), np.uint8))
     assert_broken(depth, r"uint8 \(480, 640\), expected uint16")
@@ -887,7 +744,7 @@ def test_broken_samples_are_named(tmp_path, monkeypatch):
 
 
 def test_real_samples(real_data):
-    found = nyuv2.samples()
+    found = nyuv2_samples.samples()
     assert [sample.number for sample in found] == [1, 46, 300, 388, 433, 464, 568, 669, 976, 1039, 1216, 1396, 1400]
     assert [sample.number for sample in found if "depth" in sample.targets] == [433, 464]
     assert [sample.number for sample in found if "normal" in sample.targets] == [433]
@@ -910,7 +767,7 @@ def test_real_samples(real_data):
 
 
 def test_real_samples_as_they_are(real_data):
-    for sample in nyuv2.samples(size=None):
+    for sample in nyuv2_samples.samples(size=None):
         assert sample.image.shape == (3, 480, 640)
         assert sample.targets["segmentation"].shape == (480, 640)
 
@@ -919,13 +776,14 @@ def test_published_maps_and_split_fit_the_real_samples(real_data):
     from PIL import Image
 
     place = folders.data() / "nyuv2_samples"
-    to_13 = np.concatenate([[0], nyuv2._matlab(place / "class13Mapping.mat", "classMapping13", 13)])
-    to_40 = nyuv2._matlab(place / "classMapping40.mat", "mapClass", 40)
+    to_13 = np.concatenate([[0], nyuv2_official._matlab(place / "class13Mapping.mat", "classMapping13", 13)])
+    to_40 = nyuv2_official._matlab(place / "classMapping40.mat", "mapClass", 40)
     assert (len(to_13), len(to_40), set(to_40)) == (41, 894, set(range(1, 41)))
-    numbers = {split: nyuv2._matlab(place / "splits.mat", name) for split, name in nyuv2._SPLITS.items()}
+    splits = nyuv2_official._SPLITS.items()
+    numbers = {split: nyuv2_official._matlab(place / "splits.mat", name) for split, name in splits}
     assert {split: len(of_split) for split, of_split in numbers.items()} == nyuv2.PUBLISHED
     assert sorted(np.concatenate(list(numbers.values()))) == list(range(1, 1450))
-    for sample in nyuv2.samples(size=None):
+    for sample in nyuv2_samples.samples(size=None):
         assert sample.number in numbers["val"]
         in_40 = np.asarray(Image.open(place / "label40" / f"{sample.number:04d}.png"))
         assert np.array_equal(to_13[in_40] - 1, sample.targets["segmentation"].numpy())

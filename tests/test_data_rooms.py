@@ -12,8 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from mtlutils.data import nyuv2, ray_caster, rooms
-from mtlutils.data.ray_caster import BOX, CHECKER, CYLINDER, ELLIPSOID, EVERYWHERE, GRID, NOISE, PLAIN, STRIPES
+from mtlutils.data import nyuv2, ray_caster, ray_caster_shading, rooms, rooms_street
+from mtlutils.data.ray_caster import BOX, CYLINDER, ELLIPSOID, EVERYWHERE
+from mtlutils.data.ray_caster_shading import CHECKER, GRID, NOISE, PLAIN, STRIPES
+from mtlutils.data.rooms_things import Things
 from mtlutils.errors import InputError
 
 SCENES = ("room", "street")
@@ -227,14 +229,14 @@ def test_scenes_of_a_batch_are_their_own():
 def lit(position, colour=(0.5, 0.5, 0.5), glow=0.0, ambient=0.25, clear=1e9, texture=PLAIN, other=None):
     """The image of a wall, 2 m ahead."""
     hits = ray_caster.cast(shapes_of((BOX, [0.0, 2.0, 0.0], [1.0, 0.0, 1.0], 0.0)), camera_at(), 24, 32)
-    looks = ray_caster.Looks(
+    looks = ray_caster_shading.Looks(
         torch.tensor([[[colour, other or colour]]]), torch.tensor([[texture]]), torch.ones(1, 1), torch.tensor([[glow]])
     )
-    lights = ray_caster.Lights(
+    lights = ray_caster_shading.Lights(
         *(torch.tensor([[position]]).double(), torch.tensor([[0.5]]), torch.tensor([[1e9]]), torch.tensor([ambient])),
         *(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([clear])),
     )
-    return ray_caster.shade(hits, looks, lights, camera_at())[0]
+    return ray_caster_shading.shade(hits, looks, lights, camera_at())[0]
 
 
 def test_light_is_lamberts():
@@ -274,7 +276,7 @@ def test_format(named):
     name, scenes = named
     for values, dtype, rest in (
         (scenes.images, torch.uint8, (3,)),
-        (scenes.labels, torch.uint8, ()),
+        (scenes.labels, torch.int8, ()),
         (scenes.depth, torch.float32, ()),
         (scenes.normals, torch.float32, (3,)),
         (scenes.disparity, torch.float32, ()),
@@ -410,8 +412,8 @@ def test_labels_and_targets_are_what_the_rays_hit(named, monkeypatch):
 
 def test_parts_belong_to_a_thing_of_their_own():
     """No border is drawn within a car, but between two that overlap."""
-    things = rooms._Things(np.random.default_rng(0).random((3, rooms._NUMBERS)), rooms.CLASS_NAMES["street"])
-    rooms._street(things)
+    things = Things(np.random.default_rng(0).random((3, rooms._NUMBERS)), rooms.CLASS_NAMES["street"])
+    rooms_street.street(things)
     for kind, n_things, n_parts in (("human", 14, 6), ("vehicle", 16, 7)):
         label = things.names.index(kind)
         objects = [number for number, of in zip(things.objects, things.labels, strict=True) if of == label]

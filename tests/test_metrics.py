@@ -1,4 +1,4 @@
-"""Metrics of dense prediction, and the measure that sums them up."""
+"""Metrics of dense prediction and of all tasks together, and the measure that sums them up."""
 
 import math
 
@@ -270,6 +270,70 @@ def test_memory_does_not_grow_with_the_split():
         metric.update(*drawn("normals", 4, seed))
         sizes.append(sum(state.numel() for state in metric["normals"].metric_state.values()))
     assert len(set(sizes)) == 1
+
+
+# All tasks together
+
+
+def scores(classes, n_classes):
+    return torch.nn.functional.one_hot(torch.as_tensor(classes), n_classes).float()
+
+
+def several(n, seed):
+    """Outputs and classes of n items of three tasks."""
+    generator = torch.Generator().manual_seed(seed)
+    n_classes = {"count": 6, "hand": 2, "colour": 3}
+    targets = {task: torch.randint(0, k, (n,), generator=generator) for task, k in n_classes.items()}
+    outputs = {task: torch.randn(n, k, generator=generator) for task, k in n_classes.items()}
+    return {task: 0.5 * each + scores(targets[task], n_classes[task]) for task, each in outputs.items()}, targets
+
+
+def test_exact_match_by_hand():
+    targets = {"count": torch.tensor([0, 1, 2, 3]), "hand": torch.tensor([0, 1, 0, 1])}
+    outputs = {"count": scores([0, 1, 5, 4], 6), "hand": scores([0, 0, 0, 0], 2)}
+    assert measured(metrics.exact_match(), (outputs, targets)) == {"accuracy": 1 / 4}
+    of_one = {task: {"count": each["count"]} for task, each in (("outputs", outputs), ("targets", targets))}
+    assert measured(metrics.exact_match(), tuple(of_one.values())) == {"accuracy": 1 / 2}
+    # outputs that nothing is known of do not count
+    assert measured(metrics.exact_match(), (outputs, of_one["targets"])) == {"accuracy": 1 / 2}
+
+
+def test_exact_match_is_that_of_all_pairs_as_classes_of_one_task():
+    outputs, targets = several(200, 0)
+    joint_output = (outputs["count"].unsqueeze(2) + outputs["hand"].unsqueeze(1)).flatten(1)
+    joint = 2 * targets["count"] + targets["hand"]
+    pair = measured(metrics.exact_match(), (outputs, {task: targets[task] for task in ("count", "hand")}))
+    assert pair == measured(metrics.exact_match(), ({"joint": joint_output}, {"joint": joint}))
+    assert pair == pytest.approx(measured(metrics.classification(12), (joint_output, joint)))
+
+
+def test_exact_match_over_batches_is_numpys_and_not_their_mean():
+    batches = [several(n, seed) for seed, n in enumerate((30, 1, 44))]
+    right = [
+        np.all([outputs[task].argmax(dim=1).numpy() == targets[task].numpy() for task in targets], axis=0)
+        for outputs, targets in batches
+    ]
+    value = measured(metrics.exact_match(), *batches)["accuracy"]
+    assert value == pytest.approx(np.concatenate(right).mean())
+    assert abs(value - np.mean([each.mean() for each in right])) > 1e-3
+    assert 0 < value < 1
+
+
+def test_exact_match_asks_for_every_task_and_is_nan_of_nothing():
+    outputs, targets = several(4, 0)
+    del outputs["hand"]
+    metric = metrics.exact_match()
+    with pytest.raises(KeyError, match="hand"):
+        metric.update(outputs, targets)
+    outputs, targets = several(0, 0)
+    assert math.isnan(measured(metric, (outputs, targets))["accuracy"])
+
+
+def test_exact_match_reads_nothing_back():
+    outputs, targets = ({task: each.to("meta") for task, each in part.items()} for part in several(4, 0))
+    metric = metrics.exact_match().to("meta")
+    metric.update(outputs, targets)
+    assert metric.compute()["accuracy"].device.type == "meta"
 
 
 # Δm

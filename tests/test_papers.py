@@ -1,11 +1,13 @@
 """The published numbers, and the loader that reads them."""
 
 import ast
+import math
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mtlutils import claims, papers
+from mtlutils import comparisons, papers
 from mtlutils.errors import InputError
 
 HUQ = papers.load("huq2022")
@@ -13,11 +15,17 @@ FILE = Path(papers.__file__).parent / "huq2022.yml"
 MARKED = [table for table in HUQ.tables if table.id != "table1"]  # table 1 has no marks
 LEE = papers.load("lee2020")
 MULTI_MNIST = LEE.table("table1")
+STREETS, ROOMS = LEE.table("table2"), LEE.table("table3")
+LIU = papers.load("liu2022")
+FIGURE, NYUV2 = LIU.table("figure3"), LIU.table("table1")
+ALL_TABLES = [table for name in papers.names() for table in papers.load(name).tables]
+DENSE = ["ordinary", "uncertainty", "gradnorm", "mtan", "split_only", "proposed"]
+MEASURES = ["miou", "pixel", "absolute", "relative", "mean", "median", "within-11.25", "within-22.5", "within-30"]
 EXTREME = {"pareto_task1", "pareto_task2"}  # its text does not count these rows when it says which is best
 
 
 def test_every_paper_loads_under_its_name():
-    assert {"huq2022", "lee2020"} <= set(papers.names())
+    assert {"huq2022", "lee2020", "liu2022"} <= set(papers.names())
     for name in papers.names():
         assert papers.load(name).key == name
 
@@ -40,6 +48,8 @@ def test_bibliography():
     assert LEE.title == "Multitask learning with single gradient step update for task balancing"
     assert LEE.authors == ("Sungjae Lee", "Youngdoo Son")
     assert (LEE.year, LEE.doi) == (2020, None)
+    assert LIU.title == "A Closer Look at the Multi-Task Learning Neural Networks"
+    assert (LIU.authors, LIU.year, LIU.doi) == (("Raphael Liu",), 2022, None)
 
 
 @pytest.mark.parametrize("name", papers.names())
@@ -68,6 +78,10 @@ def test_every_paper_is_in_the_bibliography(name):
             ],
             ["mnist-1", "mnist-2", "fashion-1", "fashion-2", "both-1", "both-2"],
         ),
+        ("lee2020", "table2", DENSE, MEASURES[:4]),
+        ("lee2020", "table3", DENSE, MEASURES),
+        ("liu2022", "figure3", ["single", "multi"], ["loss", "accuracy", "epochs", "final"]),
+        ("liu2022", "table1", ["pspnet", "cmx", "tokenfusion", "mtan", "ours"], MEASURES),
     ],
 )
 def test_every_cell_is_there(paper, table, rows, columns):
@@ -76,8 +90,8 @@ def test_every_cell_is_there(paper, table, rows, columns):
     assert [column.id for column in table.columns] == columns
     for row in rows:
         for column in columns:
-            assert isinstance(table.value(row, column), float)
-            assert float(table.printed(row, column)) == table.value(row, column)
+            printed = table.printed(row, column)
+            assert table.value(row, column) == pytest.approx(float(printed or "nan"), rel=0, nan_ok=True)
 
 
 # A second reading of each paper, column by column, where the file has the numbers row by row.
@@ -99,11 +113,38 @@ def test_every_cell_is_there(paper, table, rows, columns):
         ("lee2020", "table1", "fashion-2", "81.25 81.21 77.88 81.35 81.36 81.78 79.81 81.89"),
         ("lee2020", "table1", "both-1", "93.52 94.14 85.34 92.68 93.01 93.56 93.75 89.52"),
         ("lee2020", "table1", "both-2", "83.84 81.08 81.27 84.24 83.67 84.28 82.84 85.03"),
+        ("lee2020", "table2", "miou", "52.47 49.62 46.62 53.04 54.09 53.80"),
+        ("lee2020", "table2", "pixel", "90.59 90.13 87.71 91.11 91.18 90.96"),
+        ("lee2020", "table2", "absolute", "0.0147 0.0146 0.0185 0.0144 0.0141 0.0140"),
+        ("lee2020", "table2", "relative", "24.62 24.22 32.77 33.63 23.94 22.99"),
+        ("lee2020", "table3", "miou", "17.44 16.92 12.93 17.72 17.29 19.49"),
+        ("lee2020", "table3", "pixel", "54.92 54.78 42.53 55.32 51.70 55.95"),
+        ("lee2020", "table3", "absolute", "0.6059 0.6099 0.8048 0.5906 0.6478 0.6028"),
+        ("lee2020", "table3", "relative", "0.2573 0.2630 0.3490 0.2577 0.2767 0.2514"),
+        ("lee2020", "table3", "mean", "31.39 31.26 37.85 31.44 31.98 30.83"),
+        ("lee2020", "table3", "median", "25.36 25.34 35.85 25.37 26.49 25.12"),
+        ("lee2020", "table3", "within-11.25", "23.42 23.25 10.73 23.17 22.33 23.70"),
+        ("lee2020", "table3", "within-22.5", "45.61 45.59 29.14 45.65 43.79 45.90"),
+        ("lee2020", "table3", "within-30", "57.22 37.35 41.16 57.48 55.52 57.72"),
+        ("liu2022", "table1", "miou", "52.5 56.9 54.2 53.3 54.7"),
+        ("liu2022", "table1", "pixel", "77.7 80.1 79.0 75.4 75.6"),
+        ("liu2022", "table1", "absolute", "- - - 0.3834 0.3800"),
+        ("liu2022", "table1", "relative", "- - - 0.1556 0.1574"),
+        ("liu2022", "table1", "mean", "- - - 23.58 22.47"),
+        ("liu2022", "table1", "median", "- - - 17.12 15.66"),
+        ("liu2022", "table1", "within-11.25", "- - - 35.18 37.86"),
+        ("liu2022", "table1", "within-22.5", "- - - 60.88 63.95"),
+        ("liu2022", "table1", "within-30", "- - - 71.91 74.01"),
+        *(("liu2022", "figure3", column, "- -") for column in ("loss", "accuracy", "epochs", "final")),
     ],
 )
 def test_numbers_are_those_of_the_paper(paper, table, column, printed):
     table = papers.load(paper).table(table)
-    assert [table.printed(row.id, column) for row in table.rows] == printed.split()
+    assert [table.printed(row.id, column) or "-" for row in table.rows] == printed.split()
+
+
+def test_only_a_figure_prints_no_number():
+    assert [table.label for table in ALL_TABLES if not table.prints_numbers] == ["Figure 3"]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +188,22 @@ def test_marks_of_lee_follow_from_the_values_without_the_extreme_preferences():
     assert not any(row.second for row in MULTI_MNIST.rows)
 
 
+@pytest.mark.parametrize("table", [STREETS, ROOMS], ids=lambda table: table.id)
+def test_marks_of_lee_follow_from_the_values_of_dense_tasks(table):
+    for column in table.columns:
+        assert [row.id for row in table.rows if column.id in row.bold] == table.ranking(column.id)[:1]
+    assert not any(row.second for row in table.rows)
+
+
+def test_ranking_follows_the_direction_of_the_column():
+    assert STREETS.ranking("miou") == ["split_only", "proposed", "mtan", "ordinary", "uncertainty", "gradnorm"]
+    assert STREETS.ranking("absolute") == ["proposed", "split_only", "mtan", "uncertainty", "ordinary", "gradnorm"]
+    # of rows that have a number
+    assert NYUV2.ranking("relative") == ["mtan", "ours"]
+    assert NYUV2.ranking("miou") == ["cmx", "ours", "tokenfusion", "mtan", "pspnet"]
+    assert FIGURE.ranking("loss") == []
+
+
 def test_ranking_follows_the_direction():
     assert HUQ.table("table1").ranking("AGNews") == ["dwa", "ours", "re_uncertainty"]
     assert HUQ.table("table3").ranking("4-class") == ["ours", "vanilla", "dwa", "stl", "uncertainty"]
@@ -165,7 +222,7 @@ def test_columns_select_our_records():
     assert table3.column("2-class").selects({"anything": 1})
 
 
-@pytest.mark.parametrize("table", [table for paper in (HUQ, LEE) for table in paper.tables], ids=lambda t: t.caption)
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda t: t.caption)
 def test_labels_tell_rows_and_columns_apart(table):
     for labels in ([row.label for row in table.rows], [column.label for column in table.columns]):
         assert len(set(labels)) == len(labels)
@@ -181,6 +238,86 @@ def test_columns_of_lee_select_our_records_by_data_set_and_task():
     assert (MULTI_MNIST.scale, MULTI_MNIST.notebook) == (100, "notebooks/single_step_multimnist.ipynb")
 
 
+@pytest.mark.parametrize("table", [STREETS, ROOMS, NYUV2], ids=lambda table: table.caption)
+def test_measures_of_dense_tasks(table):
+    of = {column.id: column for column in table.columns}
+    keys = [
+        *("miou/segmentation", "pixel_accuracy/segmentation", "absolute_error/depth", "relative_error/depth"),
+        *("mean_angle/normal", "median_angle/normal"),
+        *("within_11.25/normal", "within_22.5/normal", "within_30/normal"),
+    ]
+    assert [table.metric_key(column) for column in of] == [f"test/{key}" for key in keys[: len(of)]]
+    higher = {"miou", "pixel", "within-11.25", "within-22.5", "within-30"} & of.keys()
+    assert {column for column in of if of[column].direction == "higher"} == higher
+    for column in of:
+        assert of[column].in_unit(0.5) == (50 if column in higher else 0.5)
+        assert of[column].in_unit(None) is None
+        assert of[column].compare == "difference"
+    angles = {"mean": "°", "median": "°"}
+    units = dict.fromkeys(higher, "%") | {"absolute": "" if table is STREETS else "m", "relative": ""} | angles
+    assert {column: of[column].unit for column in of} == {column: units[column] for column in of}
+
+
+@pytest.mark.parametrize(("table", "name"), [(STREETS, "cityscapes"), (ROOMS, "nyuv2")])
+def test_columns_of_lee_select_the_data_set(table, name):
+    assert table.experiment == "single_step_dense"
+    for column in table.columns:
+        assert [n for n in ("cityscapes", "nyuv2") if column.selects({"dataset": n, "epochs": 1})] == [name]
+
+
+def test_rows_are_found_by_method_and_parameters():
+    plain, attentive = ({"architecture": network, "epochs": 9} for network in ("segnet", "segnet_mtan"))
+    for table in (STREETS, ROOMS):
+        assert [table.row_of("equal", each) for each in (plain, attentive)] == ["ordinary", "mtan"]
+        assert table.row_of("single_step(alpha=0.0001)", plain) == "proposed"
+        # another network is no row of the paper's, and neither is one that a record does not name
+        assert table.row_of("gradnorm", attentive) == "gradnorm, architecture segnet_mtan"
+        assert table.row_of("equal", {"architecture": "other"}) == "equal, architecture other"
+        assert table.row_of("equal", {}) == "equal"
+    assert FIGURE.row_of("single_task", {"tasks": ["joint"]}) == "single"
+    assert FIGURE.row_of("equal", {"tasks": ["count", "hand"]}) == "multi"
+    assert FIGURE.row_of("equal", {"tasks": ["joint"]}) == "equal, tasks joint"
+    assert FIGURE.row_of("dwa", {"tasks": ["count", "hand"]}) == "dwa, tasks count/hand"
+    assert NYUV2.row_of("rlw", {"architecture": "dilated_resnet_mtan"}) == "ours"
+    assert NYUV2.row_of("rlw", {"architecture": "segnet_mtan"}) == "rlw, architecture segnet_mtan"
+    assert HUQ.table("table3").row_of("equal", {"tasks": ["2-class"]}) == "vanilla"
+    assert HUQ.table("table3").row_of("other", {"architecture": "segnet"}) == "other"
+
+
+def test_rows_of_other_publications_have_no_method():
+    assert [row.id for row in NYUV2.rows if row.method is None] == ["pspnet", "cmx", "tokenfusion"]
+    assert all(row.method for paper in (HUQ, LEE) for table in paper.tables for row in table.rows)
+    assert all(row.method for row in FIGURE.rows)
+
+
+def test_columns_of_the_figure():
+    of = {column.id: column for column in FIGURE.columns}
+    keys = ["mean_loss", "mean_accuracy", "epochs_to_99", "accuracy"]
+    assert [FIGURE.metric_key(column) for column in of] == [f"test/{key}/pair" for key in keys]
+    assert [column.direction for column in of.values()] == ["lower", "higher", "lower", "higher"]
+    assert [column.in_unit(1) for column in of.values()] == [1, 100, 1, 100]
+    used = {each.column for claim in LIU.claims_on("figure3") for each in comparisons.comparisons(FIGURE, claim)}
+    assert used == {"loss", "accuracy", "final"}
+
+
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda t: t.caption)
+def test_settings_that_tell_rows_apart_are_those_of_the_experiment(table):
+    from mtlutils import experiments
+
+    if table.experiment not in experiments.names():
+        pytest.skip(f"{table.experiment} is not there yet")
+    experiment = experiments.load(table.experiment)
+    fields = experiment.settings.model_fields
+    for column in table.columns:
+        assert column.parameters.keys() <= fields.keys()
+        experiment.settings(**column.parameters)
+    for row in table.rows:
+        assert row.parameters.keys() <= fields.keys()
+        assert not row.study or row.study in experiment.studies
+        for column in table.columns:
+            experiment.settings(**column.parameters | row.parameters)
+
+
 @pytest.mark.parametrize(
     ("paper", "expected"),
     [
@@ -188,14 +325,15 @@ def test_columns_of_lee_select_our_records_by_data_set_and_task():
         (
             "lee2020",
             "equal uncertainty gradnorm split_only single_step(alpha=0.001) "
-            "pareto_mtl pareto_mtl(preference=0) pareto_mtl(preference=1)",
+            "single_step(alpha=0.0001) pareto_mtl pareto_mtl(preference=0) pareto_mtl(preference=1)",
         ),
+        ("liu2022", "single_task equal rlw"),
     ],
 )
 def test_methods_are_named_as_in_the_code(paper, expected):
     from mtlutils import balancing
 
-    methods = {row.method for table in papers.load(paper).tables for row in table.rows}
+    methods = {row.method for table in papers.load(paper).tables for row in table.rows} - {None}
     assert methods == set(expected.split())
     for method in methods - {"single_task"}:
         balancing.create(method, n_tasks=2)
@@ -234,7 +372,7 @@ def test_claims_of_lee_cover_its_bold_marks():
     claimed = {
         (each.row, each.other, each.column)
         for claim in LEE.claims_on("table1")
-        for each in claims.comparisons(MULTI_MNIST, claim)
+        for each in comparisons.comparisons(MULTI_MNIST, claim)
     }
     for row in MULTI_MNIST.rows:
         for column in row.bold:
@@ -242,14 +380,48 @@ def test_claims_of_lee_cover_its_bold_marks():
             assert {(row.id, other, column) for other in others} <= claimed
 
 
-def test_claims_of_lee_that_its_own_table_contradicts():
-    broken = {
+def broken(paper):
+    """Claim, and better row, worse row and column of each comparison that the paper's own table contradicts."""
+    return {
         (claim.id, each.row, each.other, each.column)
-        for claim in LEE.claims_on("table1")
-        for each in claims.comparisons(MULTI_MNIST, claim)
-        if not each.holds_in_paper
+        for claim in paper.claims
+        for each in comparisons.comparisons(paper.table(claim.table), claim)
+        if each.holds_in_paper is False
     }
-    assert broken == {("table1-pareto-first", "gradnorm", "pareto_task2", "both-1")}
+
+
+def test_claims_of_lee_that_its_own_tables_contradict():
+    assert broken(LEE) == {
+        ("table1-pareto-first", "gradnorm", "pareto_task2", "both-1"),
+        ("table2-mtan-biased", "ordinary", "mtan", "absolute"),
+    }
+
+
+def test_claims_of_liu_that_its_own_table_contradicts():
+    assert broken(LIU) == {("table1-random-weights", "ours", "mtan", "relative")}
+
+
+def test_claims_on_a_figure_have_nothing_published():
+    found = [each for claim in LIU.claims_on("figure3") for each in comparisons.comparisons(FIGURE, claim)]
+    assert [each.published for each in found] == [None] * 3
+    assert [each.holds_in_paper for each in found] == [None] * 3
+
+
+def test_claims_of_lee_and_liu_cover_every_measure_of_dense_tasks():
+    for paper, table in ((LEE, STREETS), (LEE, ROOMS), (LIU, NYUV2)):
+        asked = {each.column for claim in paper.claims_on(table.id) for each in comparisons.comparisons(table, claim)}
+        assert asked == {column.id for column in table.columns}
+    best = [(row.id, column) for table in (STREETS, ROOMS) for row in table.rows for column in row.bold]
+    assert len(best) == 4 + 9  # each is claimed by the text
+    for table in (STREETS, ROOMS):
+        claimed = {
+            (each.row, each.other, each.column)
+            for claim in LEE.claims_on(table.id)
+            for each in comparisons.comparisons(table, claim)
+        }
+        others = set(DENSE) - ({"split_only", "proposed"} if table is STREETS else set())
+        for row in table.rows:
+            assert {(row.id, other, column) for column in row.bold for other in others - {row.id}} <= claimed
 
 
 def test_inconsistencies_of_huq_are_in_the_tables():
@@ -304,6 +476,36 @@ def test_inconsistencies_of_lee_are_in_the_table():
     assert all(value(row, "mnist-1") - value(row, "mnist-2") > 1 for row in rows)
 
 
+def test_inconsistencies_of_lee_are_in_its_tables_of_dense_tasks():
+    # Uncertainty weighting within 30 degrees
+    shares = ["within-11.25", "within-22.5", "within-30"]
+    for row in DENSE:
+        values = [ROOMS.value(row, column) for column in shares]
+        grows = values == sorted(values)
+        agrees = [share > 50 for share in values] == [ROOMS.value(row, "median") < t for t in (11.25, 22.5, 30)]
+        assert (grows, agrees) == ((False, False) if row == "uncertainty" else (True, True))
+    # Best performance on street scenes
+    leaders = {column.id: STREETS.ranking(column.id) for column in STREETS.columns}
+    assert {ranking[0] for ranking in leaders.values()} == {"split_only", "proposed"}
+    assert [column for column, ranking in leaders.items() if set(ranking[:2]) != {"split_only", "proposed"}] == [
+        "pixel"
+    ]
+    assert leaders["pixel"][:3] == ["split_only", "mtan", "proposed"]
+    # Poor depth of MTAN
+    assert leaders["relative"][-1] == "mtan"
+    assert leaders["absolute"][:3] == ["proposed", "split_only", "mtan"]
+    # Splitting the update on indoor scenes
+    for column in ROOMS.columns:
+        ranking = ROOMS.ranking(column.id)
+        assert ranking.index("split_only") > ranking.index("ordinary")
+
+
+def test_inconsistencies_of_liu_are_in_its_table():
+    rankings = {column.id: NYUV2.ranking(column.id) for column in NYUV2.columns}
+    behind = [column for column, ranking in rankings.items() if ranking.index("ours") > ranking.index("mtan")]
+    assert behind == ["relative"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -322,6 +524,15 @@ def test_inconsistencies_of_lee_are_in_the_table():
         ("others: [dwa], factor: 2", "others: [dwa], amount: 2", "table1 is compared by ratio, so give `factor` alone"),
         ("row: ours, rank: 2}", "row: ours, rank: 4}", "claim table1-middle: rank 4 of 3 rows"),
         ("kind: within", "kind: nearly", "nearly"),
+        ("bold: [2-class]\n        second: [4-class]", "bold: [2-class]\n        second: [9]", "second.0: "),
+        ('["86.57", "80.11"]', '[null, "80.11"]', "table3, vanilla: 2-class is marked and empty"),
+        ("method: dwa, printed", "method: adaptive, printed", "table1: a record could fill both dwa and ours"),
+        ("method: dwa, printed", "method: null, printed", "claim table1-middle: dwa has no method here"),
+        ('["0.0004", "0.0002"]', '[null, "0.0002"]', "claim table1-middle: rank 2 of 2 rows, of which each must have"),
+        ("parameters: {n_tasks: 5}}", "compare: difference}", "CIFAR-100 of table1 is compared by difference"),
+        ("parameters: {n_tasks: 5}}", "direction: up}", r"tables\.0\.columns\.0\.direction"),
+        ("parameters: {n_tasks: 5}}", 'metric: "{task}"}', "table1: the metric key needs a task in every column"),
+        ("parameters: {n_tasks: 5}}", "scale: 0}", r"tables\.0\.columns\.0\.scale"),
     ],
 )
 def test_a_broken_file_is_named_with_the_place(tmp_path, old, new, message):
@@ -338,3 +549,28 @@ def test_a_broken_file_is_named_with_the_place(tmp_path, old, new, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.yml: cannot be read"):
         papers.read(tmp_path / "none.yml")
+
+
+def test_a_column_takes_from_the_table_what_it_does_not_say():
+    content = yaml.safe_load(FILE.read_text())["tables"][0]
+    content |= {"scale": 3, "parameters": {"a": 1}}
+    content["columns"][1] |= {
+        **{"unit": "ms", "direction": "higher", "compare": "difference", "metric": "other/{task}", "task": "t"},
+        **{"scale": 1000, "digits": 0, "parameters": {"b": 2}},
+    }
+    del content["columns"][0]["parameters"]
+    table = papers.Table.model_validate(content)
+    one, other = table.columns
+    assert (one.unit, one.direction, one.compare, one.scale, one.digits) == ("s", "lower", "ratio", 3, 2)
+    assert (table.metric_key(one.id), one.parameters) == ("seconds/median", {"a": 1})
+    assert (other.unit, other.direction, other.compare, other.scale, other.digits) == (
+        *("ms", "higher", "difference", 1000, 0),
+    )
+    assert (table.metric_key(other.id), other.parameters) == ("other/t", {"b": 2})
+    assert (one.in_unit(2), other.in_unit(2)) == (6, 2000)
+    assert (table.ranking(one.id)[0], table.ranking(other.id)[0]) == ("dwa", "re_uncertainty")
+
+
+def test_a_cell_without_a_number_has_no_value():
+    assert NYUV2.printed("cmx", "absolute") is None
+    assert math.isnan(NYUV2.value("cmx", "absolute"))

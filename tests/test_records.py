@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up import a_record
 
@@ -49,6 +50,50 @@ def test_what_is_written_is_read(tmp_path, changed):
     assert records.read(path) == record
     assert records.read_all(tmp_path) == ([record], [])
     assert records.read(path).outcome() == record.outcome()
+
+
+PREDICTIONS = {"test/a": np.arange(6, dtype=np.int8).reshape(2, 3), "test/b": np.array([0.5, -2.0], dtype=np.float16)}
+
+
+def test_predictions_are_found_again_by_their_record(tmp_path):
+    record, other = a_record(), a_record(seed=1)
+    records.write(record, tmp_path, PREDICTIONS)
+    records.write(other, tmp_path)
+    found = records.predictions(record, tmp_path)
+    assert found.keys() == PREDICTIONS.keys()
+    for name, values in PREDICTIONS.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].dtype == values.dtype
+    assert records.predictions(other, tmp_path) == {}
+    assert len(records.read_all(tmp_path)[0]) == 2
+
+
+def test_predictions_of_a_run_are_the_same_file_each_time(tmp_path):
+    contents = set()
+    for _ in range(2):
+        contents.add(records.write(a_record(), tmp_path, PREDICTIONS).with_suffix(".npz").read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [lambda content: content[:-40], lambda content: b"", lambda content: content[:60] + b"x" * 20 + content[80:]],
+)
+def test_broken_predictions_are_named(tmp_path, broken):
+    path = records.write(a_record(), tmp_path, PREDICTIONS).with_suffix(".npz")
+    path.write_bytes(broken(path.read_bytes()))
+    with pytest.raises(records.RecordError, match=re.escape(str(path))):
+        records.predictions(a_record(), tmp_path)
+
+
+def test_no_record_where_the_predictions_cannot_be_written(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(records.RecordError, match="No space left"):
+        records.write(a_record(), tmp_path, PREDICTIONS)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchmetrics import Metric, MetricCollection
 
 from mtlutils import balancing, metrics, training
 from mtlutils.balancing.balancer import Balancer
@@ -139,6 +140,64 @@ def test_losses_and_accuracies_are_those_of_all_rows_at_the_end():
         accuracy = (outputs[task].argmax(dim=1) == test.targets[task]).double().mean().item()
         assert result.metrics[f"test/loss/{task}"] == pytest.approx(loss, rel=1e-5)
         assert result.metrics[f"test/accuracy/{task}"] == pytest.approx(accuracy, rel=1e-6)
+
+
+def test_set_without_validation_has_no_such_numbers_and_the_same_others():
+    without = splits()
+    del without["validation"]
+    alone, both = train(splits=without), train()
+    assert alone.curves == {name: curve for name, curve in both.curves.items() if not name.startswith("validation/")}
+    assert alone.metrics == {name: value for name, value in both.metrics.items() if name.startswith("test/")}
+
+
+def test_early_stopping_needs_validation():
+    without = splits()
+    del without["validation"]
+    with pytest.raises(InputError, match="set patience to 0"):
+        train(splits=without, patience=1)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_evaluation_batch_size_changes_nothing_but_rounding(size):
+    seen = []
+
+    class Watched(Points):
+        def batches(self, batch_size, generator=None):
+            seen.append(batch_size)
+            return super().batches(batch_size, generator)
+
+    result = train(splits=splits(test=Watched(30, 2)), evaluation_batch_size=size)
+    assert set(seen) == {max(size, 16)}
+    assert result.metrics == pytest.approx(train().metrics, rel=1e-5)
+
+
+class Both(Metric):
+    """Share of rows at which both tasks are right."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("right", torch.zeros(()))
+        self.add_state("rows", torch.zeros(()))
+
+    def update(self, outputs, targets):
+        right = torch.stack([outputs[task].argmax(dim=1) == targets[task] for task in TASKS]).all(dim=0)
+        self.right += right.sum()
+        self.rows += len(right)
+
+    def compute(self):
+        return self.right / self.rows
+
+
+def test_metrics_of_all_tasks_together():
+    kept = {}
+    result = train(keep=kept, together={"both": MetricCollection({"accuracy": Both()})}, evaluation_batch_size=4)
+    data = splits()["test"]
+    outputs = kept["model"].eval()(data.points)
+    right = [outputs[task].argmax(dim=1) == data.targets[task] for task in TASKS]
+    assert result.metrics["test/accuracy/both"] == pytest.approx((right[0] & right[1]).float().mean().item())
+    assert len(result.curves["validation/accuracy/both"]) == 3
+    others = {name: value for name, value in result.metrics.items() if not name.endswith("/both")}
+    assert others == pytest.approx(train().metrics, rel=1e-5)
 
 
 def test_training_curves_are_means_over_steps():
@@ -621,6 +680,13 @@ def test_one_cycle_cycles_momentum_where_there_is_momentum():
 def test_constant_schedule():
     rates, _ = learning_rates(epochs=2, lr=0.3)
     assert rates == [0.3] * 10
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_halving_halves_the_learning_rate_after_half_of_the_steps(epochs):
+    rates, _ = learning_rates(schedule="halving", epochs=epochs, lr=0.3)
+    first = math.ceil(epochs * N_STEPS / 2)
+    assert rates == [0.3] * first + [0.15] * (epochs * N_STEPS - first)
 
 
 # Interrupted and resumed

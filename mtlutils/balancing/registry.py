@@ -25,6 +25,7 @@ _METHODS: dict[str, str | Method] = {
     "gradnorm": "mtlutils.balancing.gradnorm:GradNorm",
     "pareto_mtl": "mtlutils.balancing.pareto_mtl:ParetoMTL",
     "revised_uncertainty": "mtlutils.balancing.revised_uncertainty:RevisedUncertainty",
+    "rlw": "mtlutils.balancing.rlw:RLW",
     "single_step": "mtlutils.balancing.single_step:SingleStep",
     "split_only": "mtlutils.balancing.split_only:SplitOnly",
     "uncertainty": "mtlutils.balancing.uncertainty:Uncertainty",

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mtlutils import records
 
 SCALES = (1.0, 1.2, 1.5)
 """Magnifications of the augmentation, as published."""
+
+UNLABELLED = -1
+"""Of a pixel without a class."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +21,17 @@ class DenseSplit:
     """N images with a target for every pixel.
 
     Attributes:
-        images: (N, 3, H, W) float16, from 0 to 1, on the device. On the CPU a memory-mapped file.
+        images: (N, 3, H, W) float16, from 0 to 1, on the device. Of files, on the CPU, memory-mapped.
         targets: Task name -> ``"segmentation"`` (N, H, W) int8, -1 where unlabelled; ``"depth"`` (N, 1, H, W) float16,
-            metres, 0 where not known; ``"normal"`` (N, 3, H, W) float16, zero where not known.
+            metres or inverse, 0 where not known; ``"normal"`` (N, 3, H, W) float16, zero where not known.
         augment: Whether shuffled images are magnified and mirrored at random, see :func:`augmented`.
+        is_inverse: Whether ``"depth"`` has inverse depths, as disparities are.
     """
 
     images: Tensor
     targets: dict[str, Tensor]
     augment: bool = False
+    is_inverse: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,7 +60,8 @@ class DenseSplit:
             rows = order[begin : begin + batch_size]
             images, targets = self.images[rows], {task: target[rows] for task, target in self.targets.items()}
             if views is not None:
-                images, targets = augmented(images, targets, *(each[..., begin : begin + batch_size] for each in views))
+                scales, corners, mirrored = (each[..., begin : begin + batch_size] for each in views)
+                images, targets = augmented(images, targets, scales, corners, mirrored, self.is_inverse)
             converted = {
                 task: target.long() if task == "segmentation" else target.float() for task, target in targets.items()
             }
@@ -62,7 +69,12 @@ class DenseSplit:
 
 
 def augmented(
-    images: Tensor, targets: Mapping[str, Tensor], scales: Tensor, corners: Tensor, mirrored: Tensor
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+    scales: Tensor,
+    corners: Tensor,
+    mirrored: Tensor,
+    is_inverse: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Cut a part out of each image, magnify it to the image's size, and mirror some.
 
@@ -76,6 +88,8 @@ def augmented(
         scales: (B,) float64; 1 keeps the whole image.
         corners: (2, B) float64 in [0, 1): where the part's upper left corner lies among its possible rows and columns.
         mirrored: (B,) bool.
+        is_inverse: Whether ``"depth"`` has inverse depths, which are multiplied by the scale. (Published code for
+            CityScapes divides them too, as if nearer things had smaller disparities.)
     """
     n, _, *size = images.shape
     smooth, nearest = [], []
@@ -107,11 +121,27 @@ def augmented(
         if task == "segmentation":
             changed[task] = picked(target.unsqueeze(1)).squeeze(1)
         elif task == "depth":
-            changed[task] = picked(target).float() / scales.float().view(n, 1, 1, 1)
+            factors = scales.float().view(n, 1, 1, 1)
+            changed[task] = picked(target).float() * factors if is_inverse else picked(target).float() / factors
         else:
             x, rest = interpolated(target).split([1, 2], dim=1)
             changed[task] = torch.cat([torch.where(mirrored.view(n, 1, 1, 1), -x, x), rest], dim=1)
     return interpolated(images), changed
+
+
+def resized(maps: Tensor, size: tuple[int, int], smooth: bool = False) -> Tensor:
+    """Return maps (C, H, W) in another size, float32.
+
+    Args:
+        maps: Numbers from 0 to 1, where they are interpolated.
+        size: Height and width.
+        smooth: Whether to interpolate linearly, antialiased; otherwise, the nearest pixel.
+    """
+    maps = maps.float().unsqueeze(0)
+    if smooth:
+        # Rounding may lead a little above 1.
+        return interpolate(maps, size, mode="bilinear", antialias=True).squeeze(0).clamp(0, 1)
+    return interpolate(maps, size, mode="nearest-exact").squeeze(0)
 
 
 @dataclass(frozen=True)
@@ -120,6 +150,7 @@ class DenseData:
 
     Attributes:
         train: What the model learns from; may be augmented.
+        validation: Held out; None where the published set has no such split, as MTAN's have not.
         test: The test images, which MTAN calls validation images.
         class_names: Names of the classes of ``"segmentation"``.
         n_outputs: Task name -> channels of its output.
@@ -127,6 +158,7 @@ class DenseData:
     """
 
     train: DenseSplit
+    validation: DenseSplit | None
     test: DenseSplit
     class_names: list[str]
     n_outputs: dict[str, int]

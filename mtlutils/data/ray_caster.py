@@ -17,10 +17,8 @@ BOX, ELLIPSOID, CYLINDER = range(3)
 EVERYWHERE = 1e5
 """Half a size, in metres, that stands for an infinite one: a box of (EVERYWHERE, EVERYWHERE, 0) is the ground."""
 
-PLAIN, CHECKER, STRIPES, GRID, NOISE = range(5)
 _NEAR = 0.02  # metres; nothing is seen nearer than that
 _GROUP = 1 << 16  # pairs of shape and pixel in one step: what the processor's cache holds
-_NOISE = torch.from_numpy(np.random.default_rng(0).random((64, 64), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -82,44 +80,6 @@ class Hits:
     depth: Tensor
     normal: Tensor
     surface: Tensor
-
-
-@dataclass(frozen=True)
-class Looks:
-    """How the shapes look, on the CPU.
-
-    Attributes:
-        colours: (N, K, 2, 3), from 0 to 1, between which the texture changes.
-        texture: (N, K) int64: PLAIN, CHECKER, STRIPES, GRID (of panes in the second colour) or NOISE.
-        size: (N, K), metres after which the texture repeats itself.
-        glow: (N, K), from 0 to 1, share of the colour that needs no light.
-    """
-
-    colours: Tensor
-    texture: Tensor
-    size: Tensor
-    glow: Tensor
-
-
-@dataclass(frozen=True)
-class Lights:
-    """L lights in each of N scenes, and what is behind everything, on the CPU.
-
-    Attributes:
-        position: (N, L, 3), metres, in the world.
-        strength: (N, L); 1 lights a surface that faces it with its full colour.
-        reach: (N, L), metres at which half of the strength is left.
-        ambient: (N,), light that is everywhere.
-        sky: (N, 3), colour where there is no shape, from 0 to 1.
-        clear: (N,), metres at which half of what is seen is the sky's colour.
-    """
-
-    position: Tensor
-    strength: Tensor
-    reach: Tensor
-    ambient: Tensor
-    sky: Tensor
-    clear: Tensor
 
 
 def cameras(position: Tensor, yaw: Tensor, pitch: Tensor, view: Tensor, height: int, width: int) -> Cameras:
@@ -211,49 +171,6 @@ def cast(
     )
 
 
-def shade(hits: Hits, looks: Looks, lights: Lights, cameras: Cameras) -> Tensor:
-    """Return the images (N, H, W, 3) float32, from 0 to 1, of ``hits``: Lambert's law, without shadows, and haze."""
-    n, height, width = hits.shape.shape
-    device, k = hits.shape.device, looks.size.shape[1]
-    seen = hits.shape >= 0
-    shape = (hits.shape.clamp(min=0) + torch.arange(n, device=device).view(n, 1, 1) * k).flatten()
-    values = torch.cat([looks.colours.flatten(2), looks.size[..., None], looks.glow[..., None]], dim=-1)
-    values = values.flatten(0, 1).T.float().to(device).index_select(1, shape).view(8, n, height, width)
-    texture = looks.texture.flatten().to(device)[shape].view(n, height, width)
-    rays = cameras.rays(height, width).float().to(device).unbind(-1)
-    place = [ray * hits.depth for ray in rays]
-
-    u, v = (hits.surface / values[6, ..., None]).unbind(-1)
-    u, v = torch.where(seen, u, 0), torch.where(seen, v, 0)
-    share = _pattern(u, v, texture)
-    # A pattern smaller than a pixel is its mean.
-    pixel = hits.depth / cameras.intrinsics[:, 0, 0].float().to(device).view(n, 1, 1)
-    fine = (2 - 4 * pixel / values[6]).clamp(0, 1)
-    share = 0.5 + fine * (share - 0.5)
-
-    light = lights.ambient.float().to(device).view(n, 1, 1).expand_as(hits.depth)
-    relative = lights.position - cameras.position[:, None]
-    for i in range(relative.shape[1]):
-        turned = (cameras.rotation * relative[:, i, None]).sum(dim=-1).float().to(device)
-        to = [turned[:, axis].view(n, 1, 1) - place[axis] for axis in range(3)]
-        distance = _dot(to, to).sqrt().clamp(min=1e-6)
-        facing = _dot(to, hits.normal.unbind(-1)) / distance
-        reach, strength = (e[:, i].float().to(device).view(n, 1, 1) for e in (lights.reach, lights.strength))
-        part = distance / reach
-        light = light + strength * facing.clamp(min=0) / (1 + part * part)
-    light = values[7] + (1 - values[7]) * light
-
-    haze = hits.depth / lights.clear.float().to(device).view(n, 1, 1)
-    haze = torch.where(seen, haze * haze / (1 + haze * haze), 1)
-    clouds = _pattern(rays[0] * 3, rays[1] * 9, torch.full_like(texture, NOISE))
-    channels = []
-    for channel in range(3):
-        own = (values[channel] + share * (values[3 + channel] - values[channel])) * light
-        sky = lights.sky[:, channel].float().to(device).view(n, 1, 1) * (0.85 + 0.2 * clouds)
-        channels.append(own + haze * (sky - own))
-    return torch.stack(channels, dim=-1).clamp(0, 1)
-
-
 def _frames(shapes: Shapes, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Return (N, K, 3, 3) from the cameras' frame to the shapes' own, and (N, K, 3) the cameras' places in those."""
     cos, sin = shapes.turn.cos()[..., None], shapes.turn.sin()[..., None]
@@ -287,7 +204,7 @@ def _covered(shapes: Shapes, cameras: Cameras, turns: Tensor, origins: Tensor, h
     return torch.stack([edge.flatten() for edge in edges]).long()
 
 
-def _dot(a: Sequence[Tensor] | Tensor, b: Sequence[Tensor] | Tensor) -> Tensor:
+def dot(a: Sequence[Tensor] | Tensor, b: Sequence[Tensor] | Tensor) -> Tensor:
     """Sum over the first axis, always in the same order."""
     total = a[0] * b[0]
     for one, other in zip(a[1:], b[1:], strict=True):
@@ -321,11 +238,11 @@ def _box(steps: Tensor, origins: Tensor, half: Tensor) -> Tensor:
 
 def _round(steps: Tensor, origins: Tensor) -> tuple[Tensor, Tensor]:
     """Where rays enter and leave a ball, or a circle, of radius 1 about 0; nan where they miss it."""
-    square = _dot(steps, steps) + 1e-24
-    middle = -_dot(origins, steps) / square
+    square = dot(steps, steps) + 1e-24
+    middle = -dot(origins, steps) / square
     # From the middle, which is near: the usual b² - ac cancels where the shape is small and far.
     closest = [origin + middle * step for origin, step in zip(origins, steps, strict=True)]
-    reach = ((1 - _dot(closest, closest)) / square).sqrt()
+    reach = ((1 - dot(closest, closest)) / square).sqrt()
     return middle - reach, middle + reach
 
 
@@ -361,34 +278,14 @@ def _surfaces(frames: Tensor, kind: Tensor, depth: Tensor, x: Tensor, y: Tensor)
     face[2] &= ~face[1]
     flat = torch.where(face, -steps.sign(), 0)
     bent = part / half.clamp(min=1e-6)
-    around = _dot(part[:2], part[:2]).sqrt() > part[2].abs()
+    around = dot(part[:2], part[:2]).sqrt() > part[2].abs()
     tube = torch.stack([torch.where(around, bent[0], 0), torch.where(around, bent[1], 0), flat[2] * 0])
     tube[2] = torch.where(around, 0, -steps[2].sign())
     own = torch.where(kind == BOX, flat, torch.where(kind == ELLIPSOID, bent, tube))
-    own = own / _dot(own, own).sqrt().clamp(min=1e-12)
-    normal = torch.stack([_dot(frames[axis:9:3], own) for axis in range(3)])
+    own = own / dot(own, own).sqrt().clamp(min=1e-12)
+    normal = torch.stack([dot(frames[axis:9:3], own) for axis in range(3)])
     size = own.abs()
     sideways = (size[0] >= size[1]) & (size[0] >= size[2])
     lying = ~sideways & (size[2] >= size[1])
     first = torch.where(sideways, place[1], place[0])
     return normal, torch.stack([first, torch.where(lying, place[1], place[2])])
-
-
-def _pattern(u: Tensor, v: Tensor, texture: Tensor) -> Tensor:
-    """Return the share of the second colour at places ``u``, ``v``, where every pattern has a period of 1."""
-    across, up = u - u.floor(), v - v.floor()
-    half, other = (across < 0.5).float(), (up < 0.5).float()
-    pane = ((across - 0.5).abs() < 0.36) & ((up - 0.5).abs() < 0.36)
-    column, row = (4 * u).floor(), (4 * v).floor()
-    across, up = 4 * u - column, 4 * v - row
-    across, up = across * across * (3 - 2 * across), up * up * (3 - 2 * up)
-    noise = _NOISE.to(u.device).flatten()
-    left, right = (column.long() & 63) << 6, (column.long() + 1 & 63) << 6
-    below, above = row.long() & 63, row.long() + 1 & 63
-    low = noise[left | below] + across * (noise[right | below] - noise[left | below])
-    high = noise[left | above] + across * (noise[right | above] - noise[left | above])
-    smooth = low + up * (high - low)
-    share = torch.where(texture == CHECKER, (half - other).abs(), 0.7 * smooth)
-    share = torch.where(texture == STRIPES, half, share)
-    share = torch.where(texture == GRID, pane.float(), share)
-    return torch.where(texture == PLAIN, 0.25 * smooth, share)

@@ -19,6 +19,8 @@ from tqdm import tqdm
 
 from mtlutils import balancing, environment, folders, profiles, records
 from mtlutils.errors import InputError
+from mtlutils.experiments import estimate
+from mtlutils.experiments.estimate import Work
 from mtlutils.records import Data, Record
 from mtlutils.training import Result
 
@@ -76,6 +78,7 @@ class Experiment:
         threads: Threads of a run on a CPU. A fixed number gives the same record on any number of cores; small networks
             are fastest with one.
         studies: Names of what its notebook runs beside its main runs.
+        work: Makes a training step to measure what a run will take, see :meth:`estimate`.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Experiment:
     checksums: Callable[[], dict[str, str]] = dict
     threads: int = 1
     studies: tuple[str, ...] = ()
+    work: Callable[[Run, torch.device], Work] | None = None
 
     def plan(
         self, methods: Iterable[str], seeds: Iterable[int], *, results: str | Path = "", **parameters: Any
@@ -168,6 +172,20 @@ class Experiment:
             runs += self.plan(asked["methods"], asked["seeds"], results=asked.get("results", ""), **settings)
         return list(dict.fromkeys(runs))
 
+    def estimate(self, runs: Iterable[Run], device: str = "auto") -> str:
+        """Say what the runs without a record will take on a device, from steps that are made to find out.
+
+        Args:
+            runs: From :meth:`plan` or :meth:`plan_notebook`.
+            device: See :meth:`runs`.
+        """
+        missing = [run for run in runs if not (folders.project() / run.path).exists()]
+        if not missing:
+            return f"{self.name}: every run has its record; nothing is trained."
+        assert self.work is not None, f"{self.name} has no estimate"
+        torch.set_num_threads(self.threads)
+        return f"{self.name}: {estimate.of(missing, self.work, environment.device(device))}"
+
     def _validated(self, parameters: dict[str, Any]) -> Settings:
         try:
             return self.settings(**parameters)
@@ -218,6 +236,7 @@ class Experiment:
         started = datetime.now(UTC)
         data, result = self.measure(run, device)
         parts = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+        predictions = parts.pop("predictions")
         record = Record(
             experiment=run.experiment,
             method=run.method,
@@ -229,7 +248,7 @@ class Experiment:
             started=started,
             **parts,
         )
-        records.write(record, folders.project() / run.folder)
+        records.write(record, folders.project() / run.folder, predictions)
         run.checkpoint.unlink(missing_ok=True)
         return record
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils.papers import Paper
+from mtlutils.papers import Paper, Table
 from mtlutils.records import Record
 
 
@@ -87,6 +87,29 @@ def number(mean: float, half: float, unit: str, digits: int = 2) -> str:
         suffix = ""
     spread = "" if math.isnan(half) else f" ± {half:.{digits}f}"
     return f"{mean:.{digits}f}{spread}{suffix}"
+
+
+def headings(table: Table) -> dict[str, str]:
+    """Return the heading of each column, by its id: its label, and where columns differ in them, direction and unit."""
+
+    if _alike(table):
+        return {column.id: column.label for column in table.columns}
+    arrows = {"higher": "↑", "lower": "↓"}
+    return {
+        column.id: f"{column.label} {arrows[column.direction]}" + (f" ({column.unit})" if column.unit else "")
+        for column in table.columns
+    }
+
+
+def units(table: Table) -> str:
+    """Return the sentence of a legend that gives the unit, or says how to read :func:`headings`."""
+    if _alike(table):
+        return f"Unit: {table.columns[0].unit or 'none'}."
+    return "Units stand in brackets, where there are any; ↑: higher is better, ↓: lower is."
+
+
+def _alike(table: Table) -> bool:
+    return len({(column.unit, column.direction) for column in table.columns}) == 1
 
 
 def _machine(record: Record) -> str:

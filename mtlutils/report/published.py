@@ -2,18 +2,21 @@
 
 import html
 import math
+from collections import Counter
 
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils import claims, reproduction, statistics
+from mtlutils import claims, profiles, reproduction, statistics
 from mtlutils.papers import Paper, Table
-from mtlutils.report.box import box, cite, number, provenance, settings_of
-from mtlutils.reproduction import Key, Measured
+from mtlutils.report.box import box, cite, headings, number, provenance, settings_of, units
+from mtlutils.reproduction import PROFILES, Key, Measured
 
 
 def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) -> HTML:
     """Show a published table, cell by cell: published | reproduced | this run.
+
+    Of a figure that prints no numbers there is nothing published to show.
 
     Args:
         paper: The paper.
@@ -23,7 +26,8 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     """
     table = paper.table(table_id)
     best = reproduction.reproduced(table)
-    sources = {"published": None, "reproduced": best}
+    sources: dict[str, Measured | None] = {"published": None} if table.prints_numbers else {}
+    sources["reproduced"] = best
     notes = [_reproduced_from(table, best)]
     settings = {"reproduced": best.all_records()}
     if {record.key for record in this_run.all_records()} <= {record.key for record in best.all_records()}:
@@ -36,21 +40,23 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
 
     extra = [row for row in dict.fromkeys(key[0] for key in [*best.cells, *this_run.cells]) if row not in _rows(table)]
     text, marks = {}, {}
+    heading = headings(table)
     for column in table.columns:
         for source, what in sources.items():
             values = {row: _cell(table, (row, column.id), what) for row in [*_rows(table), *extra]}
             order = _ranking(table, column.id, what)
-            text[column.label, source] = [values[row] for row in values]
-            marks[column.label, source] = [
+            text[heading[column.id], source] = [values[row] for row in values]
+            marks[heading[column.id], source] = [
                 "best" if order[:1] == [row] else "second-best" if order[1:2] == [row] else "" for row in values
             ]
     labels = [*_rows(table).values(), *(f"{row} *" for row in extra)]
     caption = f"{table.label} of {cite(paper)}. {table.caption}"
     standin = "this run" in sources and any(record.data.kind == "stand-in" for record in this_run.all_records())
     legend = (
-        f"Unit: {table.unit}. Measured: mean over seeds ± half the 95 % interval of the mean. Bold: best; italic and "
+        f"{units(table)} Measured: mean over seeds ± half the 95 % interval of the mean. Bold: best; italic and "
         "underlined: second best, each among the paper's rows."
         + " * is not in the paper's table." * bool(extra)
+        + " The paper draws these as curves and prints no number." * (not table.prints_numbers)
         + " “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin
     )
     frame, classes = pd.DataFrame(text, index=labels), pd.DataFrame(marks, index=labels)
@@ -66,8 +72,7 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
         {
             "claim": html.escape(verdict.statement),
             "verdict": _badge(verdict.verdict),
-            "why": html.escape(verdict.reason)
-            + ("" if verdict.holds_in_paper else " <strong>The paper's own table contradicts the claim.</strong>"),
+            "why": html.escape(verdict.reason) + _IN_PAPER[verdict.holds_in_paper],
         }
         for verdict in found
     ]
@@ -80,21 +85,35 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
     return box(frame, (caption, legend), [_reproduced_from(table, best)], uuid=f"{table_id}-claims", index=False)
 
 
+_IN_PAPER = {
+    True: "",
+    False: " <strong>The paper's own table contradicts the claim.</strong>",
+    None: " The paper prints no number for it.",
+}
+
+
 def _rows(table: Table) -> dict[str, str]:
     return {row.id: row.label for row in table.rows}
 
 
 def _cell(table: Table, key: Key, source: Measured | None) -> str:
     if source is None:
-        return table.printed(*key) if key[0] in _rows(table) else "–"
+        return (table.printed(*key) if key[0] in _rows(table) else None) or "–"
     cell = source.cells.get(key)
     if cell is None:
         return "–"
+    column = table.column(key[1])
     good = statistics.finite(cell.values.values())
-    diverged = (
-        f" ({len(cell.values) - len(good)} of {len(cell.values)} diverged)" if len(good) < len(cell.values) else ""
+    # A run may end well and have no value: it never came to an accuracy whose epoch is asked for.
+    lost = Counter(
+        "diverged" if record.status == "diverged" else "without a value"
+        for record in source.records[key]
+        if not statistics.finite([cell.values[record.seed]])
     )
-    return number(*statistics.interval(good), table.unit) + diverged if good else "diverged"
+    why = ", ".join(f"{count} of {len(cell.values)} {what}" for what, count in lost.items())
+    if not good:
+        return why if len(lost) > 1 else next(iter(lost))
+    return number(*statistics.interval(good), column.unit, column.digits) + (f" ({why})" if why else "")
 
 
 def _ranking(table: Table, column: str, source: Measured | None) -> list[str]:
@@ -105,8 +124,9 @@ def _ranking(table: Table, column: str, source: Measured | None) -> list[str]:
         for row in _rows(table)
         if (row, column) in source.cells
     }
+    higher = table.column(column).direction == "higher"
     good = [row for row, mean in means.items() if not math.isnan(mean)]
-    return sorted(good, key=lambda row: means[row], reverse=table.direction == "higher") if len(good) > 2 else []
+    return sorted(good, key=lambda row: means[row], reverse=higher) if len(good) > 2 else []
 
 
 def _badge(verdict: str) -> str:
@@ -115,6 +135,18 @@ def _badge(verdict: str) -> str:
 
 def _reproduced_from(table: Table, found: Measured) -> str:
     if not found.cells:
-        return f"Not reproduced yet: `make book PROFILE=cpu` trains what {table.notebook} needs, given the data set."
-    profiles = ", ".join(sorted({cell.profile for cell in found.cells.values()}))
-    return provenance(f"Reproduced (profile {profiles})", found.all_records())
+        return f"Not reproduced yet: {_to_do(table)}"
+    of = ", ".join(sorted({cell.profile for cell in found.cells.values()}))
+    return provenance(f"Reproduced (profile {of})", found.all_records())
+
+
+def _to_do(table: Table) -> str:
+    """The command that fills the table, and what it needs: the cheapest profile that has settings, and the data."""
+    written = [name for name in reversed(PROFILES) if profiles.parameters(name, table.experiment) is not None]
+    name = (written or PROFILES[-1:])[0]
+    settings = f"profiles/{name}/{table.experiment}.yml"
+    command = f"`make book PROFILE={name}` trains what {table.notebook} needs"
+    data = f"given {table.data or 'the data set'}, which the page on data says how to get"
+    if not written:
+        return f"once its settings are written, in {settings}, {command}, {data}."
+    return f"{command}, with the settings in {settings}, {data}."

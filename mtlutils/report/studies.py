@@ -11,7 +11,7 @@ from IPython.display import HTML
 from mtlutils import figures, profiles, reproduction, statistics
 from mtlutils.papers import Table
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.box import box, headings, number, provenance, settings_of, units
 
 
 def variants(
@@ -23,8 +23,10 @@ def variants(
 ) -> HTML:
     """Show variants of a method, a column each, and their lead over the first, paired over seeds.
 
+    A lead is a difference in the unit: where lower is better, a negative one is an improvement.
+
     Args:
-        table: Its columns, in its unit, are the rows; a record fills those that its parameters select.
+        table: Its columns, in their units, are the rows; a record fills those that its parameters select.
         groups: Heading -> records; a table each.
         label: Section of rows, and variant, of a record; None leaves a record out.
         caption: What the variants are.
@@ -44,32 +46,35 @@ def _variants(
     labelled = [(place, record) for record in found if (place := label(record)) is not None]
     sections, names = (list(dict.fromkeys(place[i] for place, _ in labelled)) for i in (0, 1))
     columns = [column for column in table.columns if any(column.selects(r.parameters) for _, r in labelled)]
+    heading_of = headings(table)
+    digits = {heading_of[column.id]: column.digits for column in columns} | dict.fromkeys(extra, 2)
     # (section, row) -> variant -> seed -> value
     values: dict[tuple[str, str], dict[str, dict[int, float | None]]] = {
-        (section, row): {name: {} for name in names}
-        for section in sections
-        for row in [*(column.label for column in columns), *extra]
+        (section, row): {name: {} for name in names} for section in sections for row in digits
     }
     for (section, name), record in labelled:
         for column in columns:
             metric = table.metric_key(column.id)
             # A single-task run has the metric of its own task only.
             if column.selects(record.parameters) and metric in record.metrics:
-                values[section, column.label][name][record.seed] = table.in_unit(record.metrics[metric])
+                values[section, heading_of[column.id]][name][record.seed] = column.in_unit(record.metrics[metric])
         for row, curve in extra.items():
             values[section, row][name][record.seed] = statistics.interval(record.curves[curve])[0]
     text: dict[tuple[str, str], list[str]] = {}
     for name in names:
-        text[name, "mean"] = [number(*statistics.interval(each[name].values()), "") for each in values.values()]
+        text[name, "mean"] = [
+            number(*statistics.interval(each[name].values()), "", digits[row]) for (_, row), each in values.items()
+        ]
         if name != names[0]:
             text[name, "lead"] = [
-                "" if row in extra else _lead(each[name], each[names[0]]) for (_, row), each in values.items()
+                "" if row in extra else _lead(each[name], each[names[0]], digits[row])
+                for (_, row), each in values.items()
             ]
     first = [section if i % (len(values) // len(sections)) == 0 else "" for i, (section, _) in enumerate(values)]
     rows = [row for _, row in values]
     index = pd.MultiIndex.from_arrays([first, rows]) if any(sections) else pd.Index(rows)
     legend = (
-        f"Unit: {table.unit}. Mean over seeds ± half the 95 % interval of the mean. Lead: over {''.join(names[:1])}, "
+        f"{units(table)} Mean over seeds ± half the 95 % interval of the mean. Lead: over {''.join(names[:1])}, "
         "paired over seeds; its interval is for this one comparison."
     )
     uuid = re.sub(r"\W+", "-", f"{caption} {heading}".lower()).strip("-")
@@ -84,13 +89,13 @@ def _variants(
     ).data
 
 
-def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> str:
+def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None], digits: int) -> str:
     pairs = [(values[seed], others[seed]) for seed in values if seed in others]
     leads = [a - b for a, b in pairs if a is not None and b is not None]
     mean, half = statistics.interval(leads)
     if math.isnan(mean):
         return "–"
-    return f"{mean:+.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
+    return f"{mean:+.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
 
 
 def loss_shares(

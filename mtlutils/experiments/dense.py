@@ -1,0 +1,270 @@
+"""What the experiments on rooms and streets share: one network, some balancing method, a target for every pixel."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mtlutils import balancing, losses, metrics, models, training
+from mtlutils.balancing.balancer import Balancer
+from mtlutils.data import cityscapes, dense_standin, nyuv2, nyuv2_samples, rooms
+from mtlutils.data.dense import DenseData, DenseSplit
+from mtlutils.errors import InputError
+from mtlutils.experiments.estimate import Work
+from mtlutils.experiments.experiment import SINGLE_TASK, Run, Settings
+from mtlutils.records import Data
+
+Task = Literal["segmentation", "depth", "normal"]
+Dataset = Literal["cityscapes", "nyuv2"]
+Architecture = Literal["segnet", "segnet_mtan", "dilated_resnet", "dilated_resnet_mtan"]
+
+TASKS: dict[Dataset, tuple[Task, ...]] = {
+    "cityscapes": ("segmentation", "depth"),
+    "nyuv2": ("segmentation", "depth", "normal"),
+}
+SIZES: dict[Dataset, tuple[int, int]] = {"cityscapes": (128, 256), "nyuv2": (288, 384)}
+"""Height and width of the published files."""
+
+_LOSSES = {"segmentation": losses.segmentation, "depth": losses.depth, "normal": losses.normals}
+_STAND_IN: dict[Dataset, Literal["street", "room"]] = {"cityscapes": "street", "nyuv2": "room"}
+_REAL = {"cityscapes": cityscapes, "nyuv2": nyuv2}
+_EVALUATED = 16  # images at a time
+
+
+class DenseSettings(Settings):
+    """Parameters of a run; what the papers do not give is marked so."""
+
+    data: Literal["stand-in", "real"] = Field("stand-in", description="real: the files below MTLUTILS_DATA")
+    dataset: Dataset = Field("nyuv2", description="Stand-ins: streets for CityScapes, rooms for NYUv2")
+    tasks: tuple[Task, ...] = Field((), description="Empty: all of the data set")
+    train_images: Annotated[int, Field(ge=1)] = Field(40, description="Of a stand-in; real sets are taken whole")
+    validation_images: Annotated[int, Field(ge=1)] = Field(10, description="Of a stand-in; real sets have none")
+    test_images: Annotated[int, Field(ge=1)] = Field(10, description="Of a stand-in; real sets are taken whole")
+    image_size: tuple[int, int] | None = Field(
+        (32, 64), description="Height and width; null: as published, 128x256 and 288x384"
+    )
+    augment: bool = Field(False, description="Magnified and mirrored training images; not in the papers")
+    architecture: Architecture = Field("segnet", description="Network")
+    width: Annotated[int, Field(ge=1)] = Field(8, description="Channels of the first stage; the papers: 64")
+    layers: tuple[int, int, int, int] = Field((1, 1, 1, 1), description="Blocks of the ResNet; ResNet-50: 3, 4, 6, 3")
+    aspp_channels: Annotated[int, Field(ge=1)] = Field(32, description="Of the ResNet's heads; not in the paper")
+    pretrained: bool = Field(False, description="Whether the ResNet starts from ImageNet's weights, as in the paper")
+    epochs: Annotated[int, Field(ge=1)] = Field(2, description="Not in the papers")
+    batch_size: Annotated[int, Field(ge=0)] = Field(
+        4, description="Not in the papers; 0: as in published code, 2 for SegNet on NYUv2, and else 8"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Of Adam; not in the papers")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Of Adam; not in the papers")
+    schedule: Literal["constant", "halving"] = Field("halving", description="Not in the papers")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the forward pass, by autocast")
+    predictions: Annotated[int, Field(ge=0)] = Field(
+        0, description="First test images whose predictions are kept beside the record, of seed 0"
+    )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.image_size or SIZES[self.dataset]
+
+    @property
+    def images_a_step(self) -> int:
+        """Images in a batch."""
+        small = self.dataset == "nyuv2" and self.architecture.startswith("segnet")
+        return self.batch_size or (2 if small else 8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_tasks(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("tasks"):
+            dataset = values.get("dataset", cls.model_fields["dataset"].default)
+            return {**values, "tasks": TASKS.get(dataset, ())}
+        return values
+
+    @model_validator(mode="after")
+    def _has_the_tasks(self) -> Self:
+        if unknown := set(self.tasks) - set(TASKS[self.dataset]):
+            raise ValueError(f"{self.dataset} has no task {min(unknown)}")
+        return self
+
+
+@lru_cache(maxsize=1)
+def load(
+    data: str,
+    dataset: Dataset,
+    tasks: tuple[Task, ...],
+    sizes: tuple[int, int, int],
+    size: tuple[int, int],
+    augment: bool,
+    device: torch.device,
+) -> DenseData:
+    """Load a data set onto a device; the runs of one call share it.
+
+    Args:
+        data: ``"stand-in"`` or ``"real"``.
+        dataset: Which.
+        tasks: Whose targets.
+        sizes: Images for training, validation and test, of a stand-in.
+        size: Height and width.
+        augment: Whether training images are magnified and mirrored.
+        device: Where to put it.
+
+    Raises:
+        InputError: real files are missing, broken, or of another size.
+    """
+    if data == "stand-in":
+        return dense_standin.load(_STAND_IN[dataset], *sizes, size, tasks, augment=augment, device=device)
+    loaded = _REAL[dataset].load(tasks, augment=augment, device=device)
+    if (found := tuple(loaded.train.images.shape[-2:])) != size:
+        raise InputError(f"{dataset}: the files are of {found[0]}x{found[1]} pixels; set image_size to that")
+    return loaded
+
+
+def data_of(settings: DenseSettings, device: torch.device) -> DenseData:
+    """Load the data of a run."""
+    sizes = settings.train_images, settings.validation_images, settings.test_images
+    # All the tasks of the set, so that runs with one task each share what is loaded.
+    return load(
+        settings.data, settings.dataset, TASKS[settings.dataset], sizes, settings.size, settings.augment, device
+    )
+
+
+def checksums() -> dict[str, str]:
+    """Return nothing: the real sets are too large to read at every call."""
+    return {}
+
+
+def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    """Make a run."""
+    settings = run.settings
+    assert isinstance(settings, DenseSettings)
+    data = data_of(settings, device)
+    n_outputs: dict[str, int] = {task: data.n_outputs[task] for task in settings.tasks}
+    model, balancer, optimizer = _learner(run, n_outputs, device)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    of_task = {
+        "segmentation": metrics.segmentation(data.n_outputs["segmentation"]),
+        "depth": metrics.depth(),
+        "normal": metrics.normals(),
+    }
+    result = training.train(
+        model=model,
+        balancer=balancer,
+        optimizer=optimizer,
+        losses={task: _LOSSES[task] for task in settings.tasks},
+        metrics={task: of_task[task].to(device) for task in settings.tasks},
+        splits={name: _of(split, settings.tasks) for name, split in splits.items() if split is not None},  # type: ignore[misc]
+        epochs=settings.epochs,
+        batch_size=settings.images_a_step,
+        seed=run.seed,
+        schedule=settings.schedule,
+        precision=settings.precision,
+        evaluation_batch_size=_EVALUATED,
+        checkpoint=run.checkpoint,
+        progress=f"{run.method}, {settings.architecture}, {settings.dataset}, seed {run.seed}",
+    )
+    if settings.predictions and run.seed == 0:
+        result.predictions = _predictions(model, settings, data, device)
+    return data.description, result
+
+
+def work(run: Run, device: torch.device) -> Work:
+    """Make a training step of a run, on noise, to measure what the run will take."""
+    settings = run.settings
+    assert isinstance(settings, DenseSettings)
+    n_train, n_evaluated = settings.train_images, settings.validation_images + settings.test_images
+    if settings.data == "real":
+        n_train, n_evaluated = _REAL[settings.dataset].PUBLISHED.values()
+    channels = {"segmentation": len(rooms.CLASS_NAMES[_STAND_IN[settings.dataset]]), "depth": 1, "normal": 3}
+    model, balancer, optimizer = _learner(run, {task: channels[task] for task in settings.tasks}, device)
+    shape = settings.images_a_step, settings.size
+    images = torch.rand(shape[0], 3, *shape[1], device=device)
+    targets = {task: torch.rand(shape[0], n, *shape[1], device=device) for task, n in channels.items()}
+    targets["segmentation"] = targets["segmentation"].argmax(dim=1)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+    def closure() -> Tensor:
+        with autocast:
+            outputs = model(images)
+        return torch.stack([_LOSSES[task](outputs[task].float(), targets[task]) for task in settings.tasks])
+
+    return Work(
+        step=lambda: balancer.step(closure, model, optimizer),
+        steps=settings.epochs * math.ceil(n_train / settings.images_a_step),
+        evaluated=n_evaluated / n_train,
+    )
+
+
+def _learner(
+    run: Run, n_outputs: Mapping[str, int], device: torch.device
+) -> tuple[models.MultiTaskModel, Balancer, torch.optim.Optimizer]:
+    settings = run.settings
+    assert isinstance(settings, DenseSettings)
+    torch.manual_seed(run.seed)
+    if settings.architecture.startswith("segnet"):
+        build = models.segnet if settings.architecture == "segnet" else models.segnet_mtan
+        model = build(n_outputs, width=settings.width)
+    else:
+        build = models.dilated_resnet if settings.architecture == "dilated_resnet" else models.dilated_resnet_mtan
+        model = build(
+            n_outputs,
+            layers=settings.layers,
+            width=settings.width,
+            aspp_channels=settings.aspp_channels,
+            weights=_weights() if settings.pretrained else None,
+        )
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
+    method = "equal" if run.method == SINGLE_TASK else run.method
+    balancer = balancing.create(method, n_tasks=len(n_outputs)).to(device)
+    optimizer = torch.optim.Adam(
+        [*model.parameters(), *balancer.parameters()], lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    return model, balancer, optimizer
+
+
+def _weights() -> Path:
+    found = models.pretrained_weights()
+    if found is None:
+        raise InputError(
+            "no weights of a ResNet-50 trained on ImageNet: download "
+            "https://download.pytorch.org/models/resnet50-11ad3fa6.pth (98 MB) into the folder weights below "
+            "MTLUTILS_DATA, or set pretrained to false"
+        )
+    return found
+
+
+def _of(split: DenseSplit, tasks: tuple[Task, ...]) -> DenseSplit:
+    return dataclasses.replace(split, targets={task: split.targets[task] for task in tasks})
+
+
+@torch.no_grad()
+def _predictions(
+    model: models.MultiTaskModel, settings: DenseSettings, data: DenseData, device: torch.device
+) -> dict[str, np.ndarray]:
+    """What the model makes of the first test images and, trained on rooms, of the sample images where they are there.
+
+    ``FROM/segmentation`` (N, H, W) int8; ``FROM/depth`` (N, H, W) float16; ``FROM/normal`` (N, 3, H, W) int8, 127 for a
+    length of 1.
+    """
+    model.eval()
+    images = {"test": data.test.images[: settings.predictions].float()}
+    if settings.dataset == "nyuv2" and nyuv2_samples.is_there():
+        shown = nyuv2_samples.samples(settings.size)[: settings.predictions]
+        images["samples"] = torch.stack([sample.image for sample in shown]).to(device)
+    kept = {}
+    for name, batch in images.items():
+        for task, output in model(batch).items():
+            if task == "segmentation":
+                kept[f"{name}/{task}"] = output.argmax(dim=1).to(torch.int8)
+            elif task == "depth":
+                kept[f"{name}/{task}"] = output.squeeze(1).half()
+            else:
+                kept[f"{name}/{task}"] = (127 * normalize(output, dim=1)).round().to(torch.int8)
+    return {name: values.cpu().numpy() for name, values in kept.items()}
