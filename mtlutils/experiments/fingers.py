@@ -102,5 +102,5 @@ def _of_training(result: training.Result, tasks: tuple[Task, ...]) -> dict[str, 
 
 
 experiment = Experiment(
-    "fingers", FingersSettings, _measure, fingers.checksums, studies=("joint", "baseline", "tuning", "joint_tuning")
+    "fingers", FingersSettings, _measure, _checksums, studies=("joint", "baseline", "tuning", "joint_tuning")
 )
