@@ -77,8 +77,9 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     if set(settings.tasks) in ({"joint"}, {"count", "hand"}):
         result.metrics |= _of_training(result, settings.tasks)
     if settings.predictions and run.seed == 0:
+        inputs, _ = next(data.test.batches(settings.predictions))
         with torch.no_grad():
-            outputs = model.eval()(data.test.images[: settings.predictions].float() / 255)
+            outputs = model.eval()(*inputs)
         result.predictions = {task: output.argmax(dim=1).cpu().numpy() for task, output in outputs.items()}
     return data.description, result
 
