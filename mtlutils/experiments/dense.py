@@ -208,18 +208,17 @@ def _learner(
     settings = run.settings
     assert isinstance(settings, DenseSettings)
     torch.manual_seed(run.seed)
-    if settings.architecture.startswith("segnet"):
-        build = models.segnet if settings.architecture == "segnet" else models.segnet_mtan
-        model = build(n_outputs, width=settings.width)
-    else:
-        build = models.dilated_resnet if settings.architecture == "dilated_resnet" else models.dilated_resnet_mtan
-        model = build(
-            n_outputs,
-            layers=settings.layers,
-            width=settings.width,
-            aspp_channels=settings.aspp_channels,
-            weights=_weights() if settings.pretrained else None,
-        )
+    weights = _weights() if settings.pretrained and "resnet" in settings.architecture else None
+    sizes = settings.layers, settings.width, settings.aspp_channels, weights
+    match settings.architecture:
+        case "segnet":
+            model = models.segnet(n_outputs, settings.width)
+        case "segnet_mtan":
+            model = models.segnet_mtan(n_outputs, settings.width)
+        case "dilated_resnet":
+            model = models.dilated_resnet(n_outputs, *sizes)
+        case "dilated_resnet_mtan":
+            model = models.dilated_resnet_mtan(n_outputs, *sizes)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     method = "equal" if run.method == SINGLE_TASK else run.method
     balancer = balancing.create(method, n_tasks=len(n_outputs)).to(device)

@@ -102,6 +102,10 @@ def _of_training(result: training.Result, tasks: tuple[Task, ...]) -> dict[str, 
     }
 
 
+def _checksums() -> dict[str, str]:
+    return fingers.checksums() if fingers.is_there() else {}
+
+
 experiment = Experiment(
     "fingers", FingersSettings, _measure, _checksums, studies=("joint", "baseline", "tuning", "joint_tuning")
 )
