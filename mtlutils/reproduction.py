@@ -1,5 +1,6 @@
 """Which records reproduce which cells of a published table."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -44,29 +45,36 @@ class Measured:
 def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
     """Return whether a notebook with these ``parameters`` asks for this record, the tasks left aside.
 
-    A list stands for each of its values, as it does for an experiment.
+    A list stands for each of its values, as it does for an experiment, or for itself where the setting is one.
     """
     methods = {balancing.label(*balancing.parse(method)) for method in parameters["methods"]}
     if record.method not in methods or record.seed not in parameters["seeds"]:
         return False
     asked = {name: parameters[name] for name in record.parameters.keys() & parameters.keys() - {"tasks"}}
     return all(
-        record.parameters[name] in value if isinstance(value, list) else record.parameters[name] == value
+        record.parameters[name] == value or (isinstance(value, list) and record.parameters[name] in value)
         for name, value in asked.items()
     )
 
 
-def committed(experiment: str, parameters: Mapping[str, Any]) -> list[Record]:
-    """Return the committed records, not on stand-in data, that a notebook with these parameters asks for.
+def committed(experiment: str, parameters: Mapping[str, Any], stand_in: bool = False) -> list[Record]:
+    """Return the committed records that a notebook with these parameters asks for.
 
     They come in the order of its methods, then of the values that it lists for a setting, then by seed.
+
+    Args:
+        experiment: Name of the experiment.
+        parameters: The notebook's.
+        stand_in: Whether those on stand-in data count, which may fill no cell beside a published number.
     """
     methods = [balancing.label(*balancing.parse(method)) for method in parameters["methods"]]
     good, _ = _committed(experiment)
-    found = [record for record in good if record.data.kind != "stand-in" and belongs(record, parameters)]
+    kinds = {"real", "none"} | ({"stand-in"} if stand_in else set())
+    found = [record for record in good if record.data.kind in kinds and belongs(record, parameters)]
 
     def place(record: Record) -> tuple[int, list[int], int]:
-        listed = [name for name in record.parameters.keys() - {"tasks"} if isinstance(parameters.get(name), list)]
+        asked = record.parameters.keys() & parameters.keys() - {"tasks"}
+        listed = [n for n in asked if isinstance(parameters[n], list) and record.parameters[n] != parameters[n]]
         places = [parameters[name].index(record.parameters[name]) for name in sorted(listed)]
         return methods.index(record.method), places, record.seed
 
@@ -120,7 +128,11 @@ def reproduced(table: Table) -> Measured:
 
 
 def side_by_side(
-    experiment: str, this_run: Sequence[Record], profile: str, studies: Sequence[str] = ("",)
+    experiment: str,
+    this_run: Sequence[Record],
+    profile: str,
+    studies: Sequence[str] = ("",),
+    stand_in: bool = False,
 ) -> dict[str, Sequence[Record]]:
     """Return what a figure should show, by heading: the best profile's committed records, and those of this run.
 
@@ -131,15 +143,17 @@ def side_by_side(
         this_run: Its records, just made or loaded.
         profile: What their settings are called.
         studies: Which of the notebook's studies they are of (see :func:`mtlutils.profiles.of_study`).
+        stand_in: Whether to show committed records on stand-in data, under a heading that says so.
     """
     groups: dict[str, Sequence[Record]] = {}
     for name in PROFILES:
         parameters = profiles.parameters(name, experiment)
         if parameters is not None and not groups:
-            each = [committed(experiment, profiles.of_study(parameters, study)) for study in studies]
+            each = [committed(experiment, profiles.of_study(parameters, study), stand_in) for study in studies]
             found = list({record.key: record for study in each for record in study}.values())
             if found:
-                groups[_heading("Reproduced", found, name)] = found
+                is_reproduced = all(record.data.kind != "stand-in" for record in found)
+                groups[_heading("Reproduced" if is_reproduced else "Committed", found, name)] = found
     shown = {record.key for found in groups.values() for record in found}
     if not {record.key for record in this_run} <= shown:
         groups[_heading("This run", this_run, profile)] = this_run
@@ -155,15 +169,21 @@ def _heading(what: str, found: Sequence[Record], profile: str) -> str:
 def chosen_learning_rate(found: Iterable[Record]) -> float | None:
     """Return the learning rate at which equal weighting has the best validation accuracy.
 
-    The accuracy is the mean over tasks and seeds; a rate at which any seed diverged is out. None: no such records.
+    The accuracy is the mean over tasks and seeds. Where there are none, it is the rate with the lowest validation
+    losses, by their geometric mean, which depends on no task's unit. A rate at which any seed diverged is out. None:
+    no such records.
     """
     scores: dict[float, list[float | None]] = {}
     for record in found:
         if record.method == "equal":
             rate = record.parameters["learning_rate"]
             assert isinstance(rate, float)
-            accuracies = [value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")]
-            scores.setdefault(rate, []).extend(accuracies or [None])
+            accuracies, losses = (
+                [value for name, value in record.metrics.items() if name.startswith(f"validation/{what}/")]
+                for what in ("accuracy", "loss")
+            )
+            each = accuracies or [None if loss is None else -math.log(loss) for loss in losses]
+            scores.setdefault(rate, []).extend(each or [None])
     means = {}
     for rate, values in scores.items():
         good = [value for value in values if value is not None]

@@ -286,13 +286,21 @@ def test_prepared_set_is_that_of_the_official_files(official, in_archives):
     assert (data.test.targets["depth"][0, 0].numpy() > 0).any()
 
 
-def test_greatest_disparity_reported_of_both_sets_agrees():
-    """32,257 in the official files and 0.4922 in MTAN's (issue 25 of its repository)."""
-    assert 32257 / 65535 == pytest.approx(0.4922, abs=5e-5)
-
-
-def test_published_size_of_the_frames():
-    assert cityscapes_official._FRAME == (1024, 2048)
+def test_official_size_and_the_greatest_disparity(official, monkeypatch):
+    """32,257 is reported of the official files, and 0.4922 of MTAN's (issue 25 of its repository)."""
+    monkeypatch.undo()
+    for split, names in NAMES.items():
+        for name in names[1:]:
+            path_of(official, "leftImg8bit", split, name).unlink()
+        for source, array in frames(names[0]).items():
+            whole = np.full((1024, 2048, *array.shape[2:]), 32257 if source == "disparity" else 7, array.dtype)
+            Image.fromarray(whole).save(path_of(official, source, split, names[0]), compress_level=1)
+    monkeypatch.setenv("MTLUTILS_DATA", str(official / "data"))
+    prepare(official, size=(128, 256))
+    image, label, depth = (np.load(cityscapes.folder() / "val" / part / "0.npy") for part in PARTS)
+    assert (image.shape, label.shape, depth.shape) == ((128, 256, 3), (128, 256), (128, 256, 1))
+    assert (label == 0).all()
+    assert depth == pytest.approx(0.4922, abs=5e-5)
 
 
 def test_images_keep_their_places_and_channels(official):

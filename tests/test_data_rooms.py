@@ -486,6 +486,7 @@ def test_colour_says_little_and_geometry_much(named):
         ({"n": True}, "n must be a whole number of at least 1, got True"),
         ({"height": 7}, "height must be a whole number of at least 8, got 7"),
         ({"width": "64"}, "width must be a whole number of at least 8, got '64'"),
+        ({"first": -1}, "first must be a whole number of at least 0, got -1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"device": "toaster"}, "device 'toaster' cannot be used: "),
     ],

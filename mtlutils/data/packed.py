@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -285,8 +286,8 @@ def picture(path: Traversable, dtype: type[np.generic], shape: tuple[int, ...], 
     try:
         with path.open("rb") as opened, Image.open(opened) as file:
             found = np.asarray(file)
-    # SyntaxError is Pillow's, for broken PNG files; BadZipFile and KeyError are the archive's.
-    except (OSError, SyntaxError, ValueError, KeyError, BadZipFile) as error:
+    # SyntaxError is Pillow's, for broken PNG files; the last two are the archive's.
+    except (OSError, SyntaxError, ValueError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable image ({first_line(error)}); {advice}") from error
     if found.dtype != dtype or found.shape != shape:
         raise InputError(f"{path}: {found.dtype} {found.shape}, expected {np.dtype(dtype)} {shape}; {advice}")

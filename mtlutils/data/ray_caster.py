@@ -1,4 +1,4 @@
-"""A ray caster: shapes, cameras and lights -> images, with the exact depth and normal of what each pixel sees.
+"""A ray caster: shapes and cameras -> the exact depth and normal of what each pixel sees, which is then coloured.
 
 World: metres, x and y on the ground, z up. Camera: x right, y down, z forward. Every pixel sees one ray, through its
 centre. Shapes are tested only against the pixels that they may cover. Pixels see no sine and no exponential, whose last

@@ -1,7 +1,8 @@
 """Generated rooms and streets in the place of NYUv2 and CityScapes: no file, no network, exact targets.
 
-Scenes are put together of boxes, ellipsoids and cylinders at random, and drawn by :mod:`mtlutils.data.ray_caster`.
-Class, depth and normal of a pixel are those of the surface it sees. All sizes are in metres.
+Scenes are put together of boxes, ellipsoids and cylinders at random, by :mod:`mtlutils.data.rooms_indoor` and
+:mod:`mtlutils.data.rooms_street`, and drawn by :mod:`mtlutils.data.ray_caster`. Class, depth and normal of a pixel are
+those of the surface it sees. All sizes are in metres.
 """
 
 import math

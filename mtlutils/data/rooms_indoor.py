@@ -12,7 +12,7 @@ from mtlutils.data.rooms_things import Place, Pose, Things
 
 
 def room(t: Things) -> tuple[Pose, Lights]:
-    """A room, furnished along three of its walls, seen from the fourth."""
+    """Add a room, furnished along three of its walls, and return the camera's poses, at the fourth, and the lights."""
     n = len(t.numbers)
     width, length, height = t.uniform(3.4, 5.6, 1), t.uniform(4.2, 6.6, 1), t.uniform(2.35, 3.1, 1)
     zero = np.zeros((n, 1))

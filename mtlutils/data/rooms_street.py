@@ -12,7 +12,7 @@ from mtlutils.data.rooms_things import Place, Pose, Things
 
 
 def street(t: Things) -> tuple[Pose, Lights]:
-    """A street along y, with pavements and houses at both sides, seen from a car."""
+    """Add a street along y, with pavements and houses at its sides, and return poses, in a car, and lights."""
     n = len(t.numbers)
     zero, always = np.zeros((n, 1)), np.ones((n, 1), dtype=bool)
     middle = Place(zero, zero, zero, always)

@@ -24,7 +24,6 @@ from mtlutils.records import Data
 
 Task = Literal["segmentation", "depth", "normal"]
 Dataset = Literal["cityscapes", "nyuv2"]
-Architecture = Literal["segnet", "segnet_mtan", "dilated_resnet", "dilated_resnet_mtan"]
 
 TASKS: dict[Dataset, tuple[Task, ...]] = {
     "cityscapes": ("segmentation", "depth"),
@@ -45,24 +44,19 @@ class DenseSettings(Settings):
     data: Literal["stand-in", "real"] = Field("stand-in", description="real: the files below MTLUTILS_DATA")
     dataset: Dataset = Field("nyuv2", description="Stand-ins: streets for CityScapes, rooms for NYUv2")
     tasks: tuple[Task, ...] = Field((), description="Empty: all of the data set")
-    train_images: Annotated[int, Field(ge=1)] = Field(40, description="Of a stand-in; real sets are taken whole")
-    validation_images: Annotated[int, Field(ge=1)] = Field(10, description="Of a stand-in; real sets have none")
-    test_images: Annotated[int, Field(ge=1)] = Field(10, description="Of a stand-in; real sets are taken whole")
+    train_images: Annotated[int, Field(ge=0)] = Field(40, description="Of a stand-in; real sets are taken whole")
+    validation_images: Annotated[int, Field(ge=0)] = Field(10, description="Of a stand-in; real sets have none")
+    test_images: Annotated[int, Field(ge=0)] = Field(10, description="Of a stand-in; real sets are taken whole")
     image_size: tuple[int, int] | None = Field(
         (32, 64), description="Height and width; null: as published, 128x256 and 288x384"
     )
     augment: bool = Field(False, description="Magnified and mirrored training images; not in the papers")
-    architecture: Architecture = Field("segnet", description="Network")
     width: Annotated[int, Field(ge=1)] = Field(8, description="Channels of the first stage; the papers: 64")
-    layers: tuple[int, int, int, int] = Field((1, 1, 1, 1), description="Blocks of the ResNet; ResNet-50: 3, 4, 6, 3")
-    aspp_channels: Annotated[int, Field(ge=1)] = Field(32, description="Of the ResNet's heads; not in the paper")
-    pretrained: bool = Field(False, description="Whether the ResNet starts from ImageNet's weights, as in the paper")
     epochs: Annotated[int, Field(ge=1)] = Field(2, description="Not in the papers")
     batch_size: Annotated[int, Field(ge=0)] = Field(
         4, description="Not in the papers; 0: as in published code, 2 for SegNet on NYUv2, and else 8"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Of Adam; not in the papers")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Of Adam; not in the papers")
     schedule: Literal["constant", "halving"] = Field("halving", description="Not in the papers")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the forward pass, by autocast")
     predictions: Annotated[int, Field(ge=0)] = Field(
@@ -77,8 +71,7 @@ class DenseSettings(Settings):
     @property
     def images_a_step(self) -> int:
         """Images in a batch."""
-        small = self.dataset == "nyuv2" and self.architecture.startswith("segnet")
-        return self.batch_size or (2 if small else 8)
+        return self.batch_size or (2 if self.dataset == "nyuv2" and isinstance(self, SegNetSettings) else 8)
 
     @model_validator(mode="before")
     @classmethod
@@ -93,6 +86,24 @@ class DenseSettings(Settings):
         if unknown := set(self.tasks) - set(TASKS[self.dataset]):
             raise ValueError(f"{self.dataset} has no task {min(unknown)}")
         return self
+
+
+class SegNetSettings(DenseSettings):
+    """Parameters of a run with SegNet."""
+
+    architecture: Literal["segnet", "segnet_mtan"] = Field("segnet", description="Without attention, or with it")
+
+
+class ResNetSettings(DenseSettings):
+    """Parameters of a run with a dilated ResNet."""
+
+    architecture: Literal["dilated_resnet", "dilated_resnet_mtan"] = Field(
+        "dilated_resnet_mtan", description="Without attention, or with it"
+    )
+    layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="Blocks of each stage; ResNet-50: 3, 4, 6, 3")
+    aspp_channels: Annotated[int, Field(ge=1)] = Field(32, description="Of the heads; not in the paper")
+    pretrained: bool = Field(False, description="Whether to start from ImageNet's weights, as the paper does")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Of Adam; not in the paper")
 
 
 @lru_cache(maxsize=1)
@@ -168,7 +179,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         precision=settings.precision,
         evaluation_batch_size=_EVALUATED,
         checkpoint=run.checkpoint,
-        progress=f"{run.method}, {settings.architecture}, {settings.dataset}, seed {run.seed}",
+        progress=f"{run.method}, {settings.dataset}, {', '.join(settings.tasks)}, seed {run.seed}",
     )
     if settings.predictions and run.seed == 0:
         result.predictions = _predictions(model, settings, data, device)
@@ -208,24 +219,26 @@ def _learner(
     settings = run.settings
     assert isinstance(settings, DenseSettings)
     torch.manual_seed(run.seed)
-    weights = _weights() if settings.pretrained and "resnet" in settings.architecture else None
-    sizes = settings.layers, settings.width, settings.aspp_channels, weights
-    match settings.architecture:
-        case "segnet":
-            model = models.segnet(n_outputs, settings.width)
-        case "segnet_mtan":
-            model = models.segnet_mtan(n_outputs, settings.width)
-        case "dilated_resnet":
-            model = models.dilated_resnet(n_outputs, *sizes)
-        case "dilated_resnet_mtan":
-            model = models.dilated_resnet_mtan(n_outputs, *sizes)
+    model = _network(settings, n_outputs)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     method = "equal" if run.method == SINGLE_TASK else run.method
     balancer = balancing.create(method, n_tasks=len(n_outputs)).to(device)
     optimizer = torch.optim.Adam(
-        [*model.parameters(), *balancer.parameters()], lr=settings.learning_rate, weight_decay=settings.weight_decay
+        [*model.parameters(), *balancer.parameters()],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay if isinstance(settings, ResNetSettings) else 0.0,
     )
     return model, balancer, optimizer
+
+
+def _network(settings: DenseSettings, n_outputs: Mapping[str, int]) -> models.MultiTaskModel:
+    if isinstance(settings, SegNetSettings):
+        of_segnet = models.segnet if settings.architecture == "segnet" else models.segnet_mtan
+        return of_segnet(n_outputs, settings.width)
+    assert isinstance(settings, ResNetSettings)
+    of_resnet = models.dilated_resnet if settings.architecture == "dilated_resnet" else models.dilated_resnet_mtan
+    weights = _weights() if settings.pretrained else None
+    return of_resnet(n_outputs, settings.layers, settings.width, settings.aspp_channels, weights)
 
 
 def _weights() -> Path:

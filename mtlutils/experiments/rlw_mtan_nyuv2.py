@@ -5,7 +5,7 @@ from mtlutils.experiments.experiment import Experiment
 
 experiment = Experiment(
     "rlw_mtan_nyuv2",
-    dense.DenseSettings,
+    dense.ResNetSettings,
     dense.measure,
     studies=("sweep", "shared", "distributions"),
     work=dense.work,

@@ -5,7 +5,7 @@ from mtlutils.experiments.experiment import Experiment
 
 experiment = Experiment(
     "single_step_dense",
-    dense.DenseSettings,
+    dense.SegNetSettings,
     dense.measure,
     studies=("sweep", "mtan", "alphas"),
     work=dense.work,
