@@ -39,6 +39,16 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{record.method}, seed {record.seed}: {record.status} {json.dumps(record.metrics)}")
 
 
+def _estimate(arguments: argparse.Namespace) -> None:
+    from mtlutils import experiments, profiles
+
+    parameters = profiles.parameters(arguments.profile, arguments.experiment)
+    if parameters is None:
+        raise InputError(f"there is no profile {arguments.profile} of {arguments.experiment}")
+    experiment = experiments.load(arguments.experiment)
+    print(experiment.estimate(experiment.plan_notebook(parameters), arguments.device))
+
+
 def _records_check(arguments: argparse.Namespace) -> None:
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
@@ -84,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.set_defaults(function=_run)
+
+    estimate = commands.add_parser("estimate", help="measure a few steps, and say what a profile's runs will take")
+    estimate.add_argument("experiment", help="the notebook's name")
+    estimate.add_argument("--profile", default="paper", help="default: paper")
+    estimate.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    estimate.set_defaults(function=_estimate)
 
     record = commands.add_parser("records", help="check run records").add_subparsers(required=True, metavar="COMMAND")
     check = record.add_parser("check", help="validate every record in a folder")

@@ -64,3 +64,18 @@ def cost(method, seed, n_tasks, seconds, ratio):
         parameters={"n_tasks": n_tasks, "rounds": 4},
         metrics=metrics,
     )
+
+
+def filling(table, row, column, value, seed=0, kind="real", **parameters):
+    """A record whose metric fills a cell of a published table; further parameters change what it was made with."""
+    return a_record(
+        experiment=table.experiment,
+        method=table.row(row).method,
+        seed=seed,
+        parameters=table.column(column).parameters
+        | table.row(row).parameters
+        | {"fills": column, "data": kind}
+        | parameters,
+        data=a_record().data.model_dump() | {"kind": kind, "description": f"{kind}: 3 rows"},
+        metrics={table.metric_key(column): value},
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from made_up import SETTINGS, a_record, accuracy, cost
+from made_up import SETTINGS, a_record, accuracy, cost, filling
 
 from mtlutils import folders, pages, papers, profiles, records, report, reproduction, statistics
 from mtlutils.errors import InputError
@@ -16,6 +16,10 @@ HUQ = papers.load("huq2022")
 TABLE1, TABLE3 = HUQ.table("table1"), HUQ.table("table3")
 PAIRS = papers.load("lee2020").table("table1")
 PAIR = ("top-left", "bottom-right")
+STREETS, ROOMS = (papers.load("lee2020").table(table) for table in ("table2", "table3"))
+LIU = papers.load("liu2022")
+FIGURE, NYUV2 = LIU.table("figure3"), LIU.table("table1")
+ALL_TABLES = [table for name in papers.names() for table in papers.load(name).tables]
 
 
 @pytest.fixture
@@ -35,10 +39,14 @@ def commit(project, *found):
 
 def profile(project, name, **changed):
     parameters = {"profile": name, "methods": ["single_task", "equal", "adaptive", "dwa"], "seeds": [0, 1, 2]}
-    path = project / "profiles" / name / "adaptive_agnews.yml"
+    return profile_of(project, name, "adaptive_agnews", **parameters | SETTINGS | changed)
+
+
+def profile_of(project, name, experiment, **parameters):
+    path = project / "profiles" / name / f"{experiment}.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(parameters | SETTINGS | changed))
-    return parameters | SETTINGS | changed
+    path.write_text(yaml.safe_dump(parameters))
+    return parameters
 
 
 # Records -> cells
@@ -88,6 +96,29 @@ def test_column_takes_the_records_of_its_parameters():
         ("dwa", "CIFAR-100"): {0: 4e-5},
         ("dwa", "AGNews"): {0: 3e-5},
     }
+
+
+def test_columns_of_one_table_have_units_of_their_own():
+    found = [filling(ROOMS, "proposed", column.id, 0.25) for column in ROOMS.columns]
+    cells = reproduction.measured(ROOMS, found, "mine").cells
+    values = {key[1]: cell.values[0] for key, cell in cells.items()}
+    assert {key[0] for key in cells} == {"proposed"}
+    shares = {"miou", "pixel", "within-11.25", "within-22.5", "within-30"}
+    assert values == {column.id: 25 if column.id in shares else 0.25 for column in ROOMS.columns}
+
+
+def test_another_network_fills_no_row_of_the_paper():
+    equal = [filling(ROOMS, row, "miou", value) for row, value in (("ordinary", 0.25), ("mtan", 0.5))]
+    other = filling(ROOMS, "ordinary", "miou", 0.75, architecture="dilated_resnet")
+    measured = reproduction.measured(ROOMS, [*equal, other], "mine")
+    assert {key[0]: cell.values[0] for key, cell in measured.cells.items()} == {
+        "ordinary": 25,
+        "mtan": 50,
+        "equal, architecture dilated_resnet": 75,
+    }
+    assert {key[0] for key in measured.published(ROOMS)} == {"ordinary", "mtan"}
+    streets = filling(STREETS, "ordinary", "miou", 0.125)
+    assert reproduction.measured(ROOMS, [streets], "mine") == Measured()
 
 
 # Which records a notebook asks for
@@ -159,6 +190,40 @@ def test_each_cell_is_of_the_best_profile_that_has_it(project):
         ("vanilla", "4-class"): "paper",
         ("ours", "2-class"): "cpu",
         ("ours", "4-class"): "cpu",
+    }
+
+
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.caption)
+def test_every_row_of_ours_is_filled_by_records_on_real_data_and_by_no_others(project, table):
+    ours = [row for row in table.rows if row.method]
+    studies = {f"{row.study}_methods": [row.method] for row in ours if row.study}
+    profile_of(project, "cpu", table.experiment, methods=[row.method for row in ours], seeds=[0], **studies)
+
+    def found(kind):
+        return [filling(table, row.id, column.id, 0.5, kind=kind) for row in ours for column in table.columns]
+
+    commit(project, *found("stand-in"))
+    assert reproduction.reproduced(table) == Measured()
+    commit(project, *found("real"))
+    cells = reproduction.reproduced(table).cells
+    assert set(cells) == {(row.id, column.id) for row in ours for column in table.columns}
+    assert {cell.data for cell in cells.values()} == {"real"}
+
+
+def test_a_study_fills_the_row_that_names_it_and_no_other(project):
+    asked = {"architecture": "segnet", "mtan_architecture": "segnet_mtan", "mtan_methods": ["equal", "gradnorm"]}
+    profile_of(project, "cpu", "single_step_dense", methods=["equal", "gradnorm"], seeds=[0], **asked)
+    commit(
+        project,
+        filling(ROOMS, "ordinary", "miou", 0.25),
+        filling(ROOMS, "mtan", "miou", 0.5),
+        filling(ROOMS, "gradnorm", "miou", 0.75, architecture="segnet_mtan"),
+        filling(ROOMS, "mtan", "miou", 1.0, seed=7),
+    )
+    cells = reproduction.reproduced(ROOMS).cells
+    assert {key: cell.values for key, cell in cells.items()} == {
+        ("ordinary", "miou"): {0: 25},
+        ("mtan", "miou"): {0: 50},
     }
 
 
@@ -335,10 +400,132 @@ def test_loaded_records_have_no_column_of_their_own(project):
 
 
 def test_table_without_records_says_how_to_get_them(project):
+    profile(project, "paper")
+    profile(project, "cpu")
     mine = reproduction.measured(TABLE3, [accuracy("equal", 0, 0.5, 0.5, kind="stand-in")], "smoke")
     shown = report.comparison(HUQ, "table3", mine, "smoke")
-    assert notes_of(shown)[0].startswith("Not reproduced yet: `make book PROFILE=cpu`")
+    assert notes_of(shown)[0] == (
+        "Not reproduced yet: `make book PROFILE=cpu` trains what notebooks/adaptive_agnews.ipynb needs, with the "
+        "settings in profiles/cpu/adaptive_agnews.yml, given the data set, which the page on data says how to get."
+    )
     assert cells_of(shown)["MTL - Vanilla"][1] == ("–", set())
+
+
+def test_table_without_records_names_the_data_set_and_the_profile_that_there_is(project):
+    def note():
+        return notes_of(report.comparison(LIU, "table1", Measured(), "smoke"))[0]
+
+    assert note().startswith(
+        "Not reproduced yet: once its settings are written, in profiles/cpu/rlw_mtan_nyuv2.yml, `make book PROFILE=cpu`"
+    )
+    profile_of(project, "paper", "rlw_mtan_nyuv2", methods=["equal"], seeds=[0])
+    assert note().startswith("Not reproduced yet: `make book PROFILE=paper` trains what notebooks/rlw_mtan_nyuv2.ipynb")
+    assert "settings in profiles/paper/rlw_mtan_nyuv2.yml, given NYUv2 as the authors of MTAN" in note()
+    assert notes_of(report.verdicts(LIU, "table1")) == [note()]
+
+
+def heads_of(shown):
+    """Texts of the headings of a shown table's columns, that over the sources' names."""
+    return [each.text for each in BeautifulSoup(shown.data, "html.parser").thead.tr.select("th.col_heading")]
+
+
+def test_headings_give_units_and_directions_where_they_differ(project):
+    found = [filling(ROOMS, "proposed", column.id, 0.25) for column in ROOMS.columns]
+    found += [filling(ROOMS, "proposed", "absolute", 0.35, seed=1)]
+    shown = report.comparison(papers.load("lee2020"), "table3", reproduction.measured(ROOMS, found, "x"), "x")
+    heads = heads_of(shown)
+    assert heads[0] == "Semantic segmentation: mIoU ↑ (%)"
+    assert heads[2:6] == [
+        *("Depth estimation: Absolute error ↓ (m)", "Depth estimation: Relative error ↓"),
+        *("Surface normal: Mean ↓ (°)", "Surface normal: Median ↓ (°)"),
+    ]
+    texts = [text for text, _ in cells_of(shown)["Proposed"]]
+    assert texts[:3] == ["19.49", "–", "25.00"]
+    # mean 0.3, half of the interval 12.706205 times half the distance
+    assert texts[6:12] == ["0.6028", "–", "0.3000 ± 0.6353", "0.2514", "–", "0.2500"]
+    assert texts[12:15] == ["30.83", "–", "0.25"]
+    caption = BeautifulSoup(shown.data, "html.parser").caption.text
+    assert "↓: lower is" in caption
+    assert "Unit:" not in caption
+    # where they do not differ, nothing changes
+    plain = report.comparison(HUQ, "table3", Measured(), "x")
+    assert heads_of(plain) == [column.label for column in TABLE3.columns]
+    assert "Unit: %." in BeautifulSoup(plain.data, "html.parser").caption.text
+
+
+def test_best_value_is_that_of_the_columns_direction(project):
+    values = {"ordinary": 0.3, "mtan": 0.2, "proposed": 0.1}
+    found = [filling(ROOMS, row, column, value) for row, value in values.items() for column in ("miou", "absolute")]
+    shown = report.comparison(papers.load("lee2020"), "table3", reproduction.measured(ROOMS, found, "x"), "x")
+    rows = {row: [marks for _, marks in cells] for row, cells in cells_of(shown).items()}
+    # published, reproduced, this run of mIoU; then, two columns on, of the absolute error
+    assert [rows[row][2] for row in ("Ordinary", "MTAN", "Proposed")] == [{"best"}, {"second-best"}, set()]
+    assert [rows[row][8] for row in ("Ordinary", "MTAN", "Proposed")] == [set(), {"second-best"}, {"best"}]
+    assert [rows[row][6] for row in ("MTAN", "Proposed")] == [{"best"}, {"second-best"}]
+
+
+def test_cells_that_the_paper_leaves_empty_and_rows_that_we_do_not_have(project):
+    found = [filling(NYUV2, "ours", "miou", 0.5), filling(NYUV2, "ours", "miou", 0.25, architecture="segnet_mtan")]
+    shown = report.comparison(LIU, "table1", reproduction.measured(NYUV2, found, "x"), "x")
+    rows = {row: [text for text, _ in cells] for row, cells in cells_of(shown).items()}
+    assert rows["CMX (only-seg)"] == ["56.9", "–", "–", "80.1", "–", "–", *["–"] * 21]
+    assert rows["Ours"][:3] == ["54.7", "–", "50.00"]
+    assert rows["rlw, architecture segnet_mtan *"][:3] == ["–", "–", "25.00"]
+    assert not any(marks for cells in cells_of(shown).values() for _, marks in cells)  # the report marks none
+
+
+def test_figure_shows_what_was_measured_and_nothing_published(project):
+    tasks = {"tasks": ["joint"]}
+    keys = [FIGURE.metric_key(column.id) for column in FIGURE.columns]
+
+    def run(seed, values, **more):
+        metrics = dict(zip(keys, values, strict=True))
+        return a_record(method="single_task", seed=seed, parameters=tasks, metrics=metrics, **more)
+
+    found = [
+        *(run(0, [0.25, 0.5, 8, 1.0]), run(1, [0.25, 0.5, None, 0.9])),
+        run(2, [None] * 4, status="diverged"),
+    ]
+    shown = report.comparison(LIU, "figure3", reproduction.measured(FIGURE, found, "x"), "x")
+    rows = {row: [text for text, _ in cells] for row, cells in cells_of(shown).items()}
+    lost = "(1 of 3 diverged)"
+    assert rows["Single-task"][1::2] == [
+        f"0.2500 ± 0.0000 {lost}",
+        f"50.00 ± 0.00 {lost}",
+        "8.0 (1 of 3 without a value, 1 of 3 diverged)",
+        f"95.00 ± {12.706204736 * 5:.2f} {lost}",
+    ]
+    assert rows["Multi-task"] == ["–"] * 8
+    assert "prints no number" in BeautifulSoup(shown.data, "html.parser").caption.text
+    assert "published" not in BeautifulSoup(shown.data, "html.parser").thead.text
+
+    def epochs(*found):
+        shown = report.comparison(LIU, "figure3", reproduction.measured(FIGURE, found, "x"), "x")
+        return cells_of(shown)["Single-task"][5][0]
+
+    assert epochs(found[1]) == "without a value"
+    assert epochs(found[2]) == "diverged"
+    assert epochs(*found[1:]) == "1 of 2 without a value, 1 of 2 diverged"
+
+
+def test_verdicts_on_a_figure_say_that_it_prints_no_number(project):
+    profile_of(
+        project,
+        "cpu",
+        "fingers",
+        **{"methods": ["equal"], "seeds": list(range(9)), "joint_methods": ["single_task"]},
+    )
+    for seed in range(9):
+        for column, single, multi in (("loss", 0.5, 0.25), ("accuracy", 0.5, 0.75), ("final", 0.9, 0.8)):
+            commit(
+                project,
+                filling(FIGURE, "single", column, single + seed / 1e3, seed=seed),
+                filling(FIGURE, "multi", column, multi, seed=seed),
+            )
+    shown = BeautifulSoup(report.verdicts(LIU, "figure3").data, "html.parser")
+    rows = [[cell.text for cell in row.find_all("td")] for row in shown.table.tbody.find_all("tr")]
+    assert [row[1] for row in rows] == ["reproduced", "contradicted"]
+    assert all(row[2].endswith("The paper prints no number for it.") for row in rows)
 
 
 def test_every_run_diverged(project):
@@ -530,6 +717,21 @@ def test_variants_have_the_columns_that_their_records_select_and_fill_no_other()
     assert cells(there) == {"Multi-fashion: Task 1": ["50.00"], "Multi-fashion: Task 2": ["40.00"]}
 
 
+def test_variants_have_the_units_and_digits_of_their_columns():
+    found = [
+        filling(ROOMS, row, column, value)
+        for row, value in (("ordinary", 0.5), ("proposed", 0.25))
+        for column in ("miou", "absolute")
+    ]
+    shown = report.variants(ROOMS, {"Here": found}, lambda r: ("", r.method), "Two.").data
+    kept = {row: texts for row, texts in cells(shown).items() if texts[0] != "–"}
+    assert kept == {
+        "Semantic segmentation: mIoU ↑ (%)": ["50.00", "25.00", "-25.00"],
+        "Depth estimation: Absolute error ↓ (m)": ["0.5000", "0.2500", "-0.2500"],
+    }
+    assert "↓: lower is" in BeautifulSoup(shown, "html.parser").caption.text
+
+
 def test_loss_shares_are_distances_from_one_half():
     def traced(method, seed, dataset, before, after):
         each = {"loss": before, "stepped_loss": after}
@@ -579,8 +781,8 @@ def test_pages_count_what_is_there(project, tmp_path):
     commit(project, accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 1, 0.75, 0.5))
     pages.write(tmp_path / "parts")
     scoreboard = (tmp_path / "parts" / "scoreboard.md").read_text()
-    for table in HUQ.tables:
-        assert table.label in scoreboard
+    for table in ALL_TABLES:
+        assert f"{table.label} (no chapter yet)" in scoreboard
     assert "2 of 10" in scoreboard
     assert "seeds 0–1" in scoreboard
     protocol = (tmp_path / "parts" / "huq2022-protocol.md").read_text()

@@ -178,11 +178,15 @@ class Experiment:
         Args:
             runs: From :meth:`plan` or :meth:`plan_notebook`.
             device: See :meth:`runs`.
+
+        Raises:
+            InputError: this experiment has no estimate.
         """
         missing = [run for run in runs if not (folders.project() / run.path).exists()]
         if not missing:
             return f"{self.name}: every run has its record; nothing is trained."
-        assert self.work is not None, f"{self.name} has no estimate"
+        if self.work is None:
+            raise InputError(f"{self.name} has no estimate")
         torch.set_num_threads(self.threads)
         return f"{self.name}: {estimate.of(missing, self.work, environment.device(device))}"
 

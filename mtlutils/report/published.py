@@ -21,7 +21,7 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     Args:
         paper: The paper.
         table_id: The table.
-        this_run: What the notebook has just measured or loaded.
+        this_run: What the notebook has just measured or loaded; without a cell, there is no such column.
         profile: What its settings are called.
     """
     table = paper.table(table_id)
@@ -30,9 +30,10 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     sources["reproduced"] = best
     notes = [_reproduced_from(table, best)]
     settings = {"reproduced": best.all_records()}
-    if {record.key for record in this_run.all_records()} <= {record.key for record in best.all_records()}:
+    loaded = {record.key for record in this_run.all_records()}
+    if loaded and loaded <= {record.key for record in best.all_records()}:
         notes.append("This run loaded the records that the column “reproduced” shows.")
-    else:
+    elif loaded:
         sources["this run"] = this_run
         notes.append(provenance(f"This run (profile {profile})", this_run.all_records()))
         settings["this run"] = this_run.all_records()
@@ -142,7 +143,8 @@ def _reproduced_from(table: Table, found: Measured) -> str:
 
 def _to_do(table: Table) -> str:
     """The command that fills the table, and what it needs: the cheapest profile that has settings, and the data."""
-    written = [name for name in reversed(PROFILES) if profiles.parameters(name, table.experiment) is not None]
+    of_profile = {name: profiles.parameters(name, table.experiment) for name in reversed(PROFILES)}
+    written = [name for name, found in of_profile.items() if found is not None and found.get("data") != "stand-in"]
     name = (written or PROFILES[-1:])[0]
     settings = f"profiles/{name}/{table.experiment}.yml"
     command = f"`make book PROFILE={name}` trains what {table.notebook} needs"
