@@ -1,9 +1,10 @@
 """Papers and records -> the parts of the book's pages that are made from them, as MyST files."""
 
+import math
 from pathlib import Path
 
 from mtlutils import claims, folders, papers, reproduction, statistics
-from mtlutils.papers import Paper
+from mtlutils.papers import Paper, Table
 from mtlutils.report import provenance
 
 
@@ -23,22 +24,31 @@ def _scoreboard(loaded: list[Paper]) -> str:
             best = reproduction.reproduced(table)
             records += best.all_records()
             cells = best.published(table)
-            agree = sum(bool(statistics.predicts(c.values.values(), table.value(*key))) for key, c in cells.items())
+            printed = {key: c for key, c in cells.items() if not math.isnan(table.value(*key))}
+            agree = sum(bool(statistics.predicts(c.values.values(), table.value(*key))) for key, c in printed.items())
             found = [verdict.verdict for verdict in claims.evaluate(paper, table.id, cells)]
             counts = ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(sorted(found)))
             exists = (folders.project() / table.notebook).is_file()
             label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
-            n_cells = len(table.rows) * len(table.columns)
+            n_cells = len(_cells_to_fill(table))
+            agreeing = f"{agree}" if table.prints_numbers else "–"
             rows.append(
-                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", f"{agree}", counts]
+                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", agreeing, counts]
             )
     header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
     note = provenance("All of them", records) if records else "No records yet."
     caption = (
         "For each published table: how many of its cells were measured on real data, in how many of those the paper's "
-        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims."
+        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims. Rows "
+        "that the paper took from elsewhere, of networks that are not here, do not count; a figure prints no value."
     )
     return f"::::{{div}} table-box\n{_list_table(caption, header, rows)}\n:::{{div}} provenance\n{note}\n:::\n::::\n"
+
+
+def _cells_to_fill(table: Table) -> list[tuple[str, str]]:
+    """Row and column of what a run can fill."""
+    cells = [(row.id, column.id) for row in table.rows if row.method is not None for column in table.columns]
+    return [cell for cell in cells if not (table.prints_numbers and math.isnan(table.value(*cell)))]
 
 
 def _protocol(paper: Paper) -> str:
