@@ -65,7 +65,11 @@ def _records_schema(arguments: argparse.Namespace) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    print("\n".join(balancing.names()))
+    rows = [("name", "family", "paper", "extra passes")]
+    rows += [(method.name, method.family, method.paper, method.passes) for method in balancing.methods()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -2,8 +2,11 @@
 
 import copy
 import math
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,21 +15,53 @@ from torch import nn
 from mtlutils import balancing
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.balancing.equal import Equal
+from mtlutils.balancing.registry import Passes
 from mtlutils.errors import InputError
 
+ROOT = Path(__file__).parents[1]
 OPTIONS = [
     "adaptive(detach=false)",
     "adaptive(every=epoch)",
+    "logse(form=log_of_sum_of_exponentials)",
+    "mgda(heads=weighted)",
     "rlw(distribution=bernoulli)",
+    "slaw(start=zero)",
     "uncertainty(kinds=regression)",
 ]
 METHODS = [*balancing.names(), *OPTIONS]
-WITHOUT_WEIGHTS = ["single_step", "split_only"]
+FAMILIES = {method.name: method.family for method in balancing.methods()}
+WITHOUT_WEIGHTS = ["graddrop", "orthogonal", "single_step", "split_only"]
 WEIGHTED = [method for method in METHODS if method not in WITHOUT_WEIGHTS]
 # Those that minimise `combine`; a method's own tests say what the others do.
-OF_LOSSES = [method for method in WEIGHTED if method not in {"gradnorm", "pareto_mtl"}]
-SUM_TO_N = ["equal", "dwa", "adaptive", "adaptive(every=epoch)", "gradnorm", "rlw", "rlw(distribution=bernoulli)"]
-RANDOM = ["rlw", "rlw(distribution=bernoulli)"]  # tests that compare two runs give both the same draws
+OF_LOSSES = [m for m in WEIGHTED if FAMILIES[balancing.parse(m)[0]] != "gradients" and m != "gradnorm"]
+SUM_TO_N = [
+    "equal",
+    "dwa",
+    "adaptive",
+    "adaptive(every=epoch)",
+    "gradnorm",
+    "rlw",
+    "rlw(distribution=bernoulli)",
+    "slaw",
+    "slaw(start=zero)",
+]
+SUM_TO_1 = ["famo", "imtl_g", "logse(form=log_of_sum_of_exponentials)", "mgda", "mgda(heads=weighted)", "random"]
+WITH_A_MAIN_TASK = ["gradient_cosine"]  # the order of the tasks counts, and the weights sum to what they happen to
+REMEMBER = [
+    "adaptive(every=epoch)",
+    "dwa",
+    "famo",
+    "gradnorm",
+    "imtl_l",
+    "pareto_mtl",
+    "revised_uncertainty",
+    "slaw",
+    "slaw(start=zero)",
+    "uncertainty",
+    "uncertainty(kinds=regression)",
+]
+# Tests that compare two runs give both the same draws.
+RANDOM = ["graddrop", "gradvac", "pcgrad", "random", "rlw", "rlw(distribution=bernoulli)"]
 TARGETS = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.1, 0.2], [-0.4, 0.8, 3.0]])
 
 
@@ -120,7 +155,7 @@ def test_update_is_the_gradient_of_the_total(method):
     again.load_state_dict(before)
     torch.manual_seed(1)
     total = again.combine(model())
-    (of_model, *of_balancer) = torch.autograd.grad(total, [model.point, *again.parameters()])
+    (of_model, *of_balancer) = torch.autograd.grad(total, [model.point, *again.parameters()], allow_unused=True)
     torch.manual_seed(1)
     balancer.step(model, model, sgd(model, balancer, lr=0.0))
     torch.testing.assert_close(model.point.grad, of_model)
@@ -128,7 +163,7 @@ def test_update_is_the_gradient_of_the_total(method):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in RANDOM])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in [*RANDOM, *WITH_A_MAIN_TASK]])
 def test_permuted_tasks_permute_the_weights_and_leave_the_update(method):
     order = [2, 0, 1]
     weights, points = [], []
@@ -143,17 +178,18 @@ def test_permuted_tasks_permute_the_weights_and_leave_the_update(method):
             balancer.end_epoch()
         points.append(model.point.detach())
         weights.append(each)
-    torch.testing.assert_close(points[1], points[0])
+    torch.testing.assert_close(points[1], points[0], rtol=1e-4, atol=1e-5)  # what the solvers leave
     if method not in WITHOUT_WEIGHTS:
-        torch.testing.assert_close(torch.stack(weights[1]), torch.stack(weights[0])[:, order])
+        torch.testing.assert_close(torch.stack(weights[1]), torch.stack(weights[0])[:, order], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", WEIGHTED)
+@pytest.mark.parametrize("method", [method for method in WEIGHTED if method not in WITH_A_MAIN_TASK])
 def test_weights_sum_to_the_number_of_tasks_where_the_formula_says_so(method):
     balancer, model = trained(method, epochs=3)
     balancer.step(model, model, sgd(model, balancer, lr=0.0))
-    sums_to_n = math.isclose(balancer.weights.sum().item(), 3, rel_tol=1e-5)
-    assert sums_to_n == (method in SUM_TO_N)
+    total = balancer.weights.sum().item()
+    assert math.isclose(total, 3, rel_tol=1e-5) == (method in SUM_TO_N)
+    assert math.isclose(total, 1, rel_tol=1e-5) == (method in SUM_TO_1)
 
 
 @pytest.mark.parametrize("method", [*SUM_TO_N, "adaptive(detach=false)"])
@@ -239,7 +275,7 @@ def test_methods_with_a_memory_do_change_their_weights():
         balancer.step(model, model, optimizer)
         fresh.step(model, model, optimizer)
         remembers = not torch.equal(balancer.weights, fresh.weights)
-        assert remembers == (method not in {"equal", "adaptive", "adaptive(detach=false)"}), method
+        assert remembers == (method in REMEMBER), method
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -277,7 +313,7 @@ def test_scalar_instead_of_losses():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("nonesuch", "unknown balancing method 'nonesuch'; there are: adaptive, dwa, equal"),
+        ("nonesuch", "unknown balancing method 'nonesuch'; there are: adaptive, .*, dwa, equal"),
         ("Equal", "unknown balancing method 'Equal'"),
         ("equal(temperature=2)", "equal.*unexpected keyword argument 'temperature'"),
         ("dwa(temperature=0)", "dwa.*temperature.*positive"),
@@ -411,9 +447,30 @@ def test_registering_the_same_again_is_no_error(registry):
     balancing.register("first", First)
 
 
+def test_what_is_known_of_the_methods():
+    listed = balancing.methods()
+    assert [method.name for method in listed] == balancing.names()
+    assert {method.family for method in listed} == {"losses", "gradients", "updates"}
+    bibliography = (ROOT / "book" / "references.bib").read_text()
+    page = (ROOT / "book" / "method.md").read_text()
+    for method in listed:
+        assert f"{{{method.paper},\n" in bibliography, method
+        assert f"`{method.name}`" in page, method
+        assert method.passes in get_args(Passes)[1:], method
+        assert issubclass(pkgutil.resolve_name(method.where), Balancer)
+
+
+def test_what_is_told_of_a_method_from_outside(registry):
+    balancing.register("first", First, family="losses", paper="someone2020", passes="none")
+    balancing.register("second", f"{__name__}:First")
+    first, second = (method for method in balancing.methods() if method.name in ("first", "second"))
+    assert first == balancing.Method("first", "losses", "someone2020", "none", f"{__name__}:First")
+    assert second == balancing.Method("second", "", "", "", f"{__name__}:First")
+
+
 def test_listing_the_methods_needs_no_torch():
     code = (
-        "import sys, mtlutils.balancing as b; b.names(); b.label(*b.parse('dwa(temperature=1.0)')); "
+        "import sys, mtlutils.balancing as b; b.names(); b.methods(); b.label(*b.parse('dwa(temperature=1.0)')); "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -606,6 +663,133 @@ def test_rlw_bernoulli_and_constrained_bernoulli_choose_tasks():
     chosen = several > 0
     torch.testing.assert_close(several, 3 * chosen / chosen.sum(dim=1, keepdim=True))
     assert {1, 2, 3} == set(chosen.sum(dim=1).tolist())
+
+
+def test_imtl_l_learns_its_scales():
+    # total = sum e^s L - s; at s = 0 its derivative is L - 1
+    balancer, model = balancing.create("imtl_l", 2), Given([0.25, 3.0])
+    balancer.step(model, model, sgd(model, balancer, lr=0.1))
+    assert balancer.weights.tolist() == [1, 1]
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.tensor([0.075, -0.2]).exp())
+
+
+def test_geometric_mean_weights():
+    # F = √(0.5 · 8) = 2, w = F / 2L
+    torch.testing.assert_close(weights_at(balancing.create("geometric_mean", 2), [0.5, 8.0]), torch.tensor([2, 0.125]))
+
+
+def test_stch_weights():
+    # p (L - z) / μ = (1/4 · 2, 3/4 · 1) / 0.5 = (1, 1.5)
+    balancer = balancing.create("stch(mu=0.5, preferences=[1, 3], reference=[1.0, 0.5])", 2)
+    a, b = math.exp(1.0), math.exp(1.5)
+    losses = [3.0, 1.5]
+    torch.testing.assert_close(weights_at(balancer, losses), torch.tensor([a / 4, 3 * b / 4]) / (a + b))
+    assert balancer.combine(torch.tensor(losses)).item() == pytest.approx(0.5 * math.log(a + b))
+
+
+def test_stch_with_a_small_mu_is_the_largest_loss_alone():
+    weights = weights_at(balancing.create("stch(mu=0.001)", 3), [0.5, 0.9, 0.8])
+    torch.testing.assert_close(weights, torch.tensor([0, 1 / 3, 0]))
+
+
+def test_famo_learns_from_what_the_step_did():
+    # ξ = 0, so z = (1/2, 1/2), and w is in proportion to 1 / L: L = (1, 4), w = (0.8, 0.2).
+    balancer, model = balancing.create("famo(weight_decay=0)", 2), Given([1.0, 4.0])
+    optimizer = sgd(model, balancer, lr=0.5)
+    assert balancer.step(model, model, optimizer).tolist() == [1, 4]
+    torch.testing.assert_close(balancer.weights, torch.tensor([0.8, 0.2]))
+    # Now L = (0.6, 3.9): the logarithm of the first fell more, and Adam's first step is its rate: ξ = (-, +) 0.025.
+    a, b = math.exp(-0.025) / 0.6, math.exp(0.025) / 3.9
+    balancer.step(model, model, optimizer)
+    torch.testing.assert_close(balancer.weights, torch.tensor([a / (a + b), b / (a + b)]))
+
+
+def test_famo_min_losses():
+    weights = weights_at(balancing.create("famo(min_losses=[0.5, 2.0])", 2), [1.0, 4.0])  # 1 / (0.5, 2)
+    torch.testing.assert_close(weights, torch.tensor([0.8, 0.2]))
+
+
+def test_famo_second_pass_leaves_running_statistics():
+    norm = nn.BatchNorm1d(2)
+    model = Given([1.0, 2.0])
+    model.norm = norm
+    balancer = balancing.create("famo", 2)
+    inputs = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    balancer.step(lambda: model() + norm(inputs).square().mean(dim=0), model, sgd(model, balancer, lr=0.1))
+    torch.testing.assert_close(norm.running_mean, 0.1 * inputs.mean(dim=0))
+    assert norm.num_batches_tracked == 1
+
+
+def test_slaw_weights():
+    balancer = balancing.create("slaw(beta=0.5)", 2)
+    assert weights_at(balancer, [1.0, 5.0]).tolist() == [1, 1]
+    # Shares (1/3, 2/3): a = (1 + 2 · 9) / 3, b = (1 + 2 · 3) / 3, a - b² = 19/3 - 49/9 = 8/9; the second: losses 5, 4:
+    # (25 + 2 · 16) / 3 - (13 / 3)² = 2/9. s = (2, 1) √2 / 3, w = 2 (1/2, 1) / 1.5.
+    torch.testing.assert_close(weights_at(balancer, [3.0, 4.0]), torch.tensor([2 / 3, 4 / 3]))
+    # Shares (1, 2, 4) / 7: losses (1, 3, 2): 35/7 - (15/7)² = 20/49; (5, 4, 9): 381/7 - (49/7)² = 38/7 = 266/49.
+    inverse = torch.tensor([20.0, 266.0]).rsqrt()
+    torch.testing.assert_close(weights_at(balancer, [2.0, 9.0]), 2 * inverse / inverse.sum())
+
+
+@pytest.mark.parametrize(("start", "first"), [("first", [1.0, 1.0]), ("zero", [5 / 3, 1 / 3])])
+def test_slaw_from_other_starts(start, first):
+    balancer = balancing.create(f"slaw(beta=0.9, start={start})", 2)
+    losses = [[1.0, 5.0], [3.0, 4.0], [2.0, 9.0]]
+    weights = [weights_at(balancer, each) for each in losses]
+    torch.testing.assert_close(weights[0], torch.tensor(first))
+    squares, means = torch.zeros(2), torch.zeros(2)
+    if start == "first":
+        squares, means = torch.tensor(losses[0]).square(), torch.tensor(losses[0])
+    for each in torch.tensor(losses[1:] if start == "first" else losses):
+        squares, means = 0.9 * squares + 0.1 * each.square(), 0.9 * means + 0.1 * each
+    inverse = (squares - means.square()).rsqrt()
+    torch.testing.assert_close(weights[2], 2 * inverse / inverse.sum())
+
+
+def test_slaw_sees_small_changes_of_large_losses():
+    balancer = balancing.create("slaw", 2)
+    for k in range(50):
+        weights = weights_at(balancer, [1000 + 0.01 * (-1) ** k, 1000 + 0.02 * (-1) ** k])
+    torch.testing.assert_close(weights, torch.tensor([4 / 3, 2 / 3]), rtol=1e-2, atol=0)
+
+
+def test_logse_weights():
+    torch.testing.assert_close(weights_at(balancing.create("logse", 2), [0.5, 4.0]), torch.tensor([2.0, 0.25]))
+    torch.testing.assert_close(weights_at(balancing.create("logse(factor=0.5)", 1), [0.5]), torch.tensor([1.0]))
+    exponentials = balancing.create("logse(form=log_of_sum_of_exponentials)", 2)
+    torch.testing.assert_close(weights_at(exponentials, [1.0, 2.0]), torch.tensor([1.0, 2.0]).softmax(dim=0))
+
+
+def test_logse_is_where_uncertainty_of_regression_ends():
+    losses = torch.tensor([0.3, 2.0])
+    uncertainty, logse = balancing.create("uncertainty(kinds=regression)", 2), balancing.create("logse(factor=0.5)", 2)
+    (s,) = uncertainty.parameters()
+    s.data = losses.log()
+    torch.testing.assert_close(weights_at(uncertainty, losses.tolist()), weights_at(logse, losses.tolist()))
+    assert uncertainty.combine(losses).item() == pytest.approx(logse.combine(losses).item() + 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("stch(mu=0)", "mu.*positive"),
+        ("stch(preferences=[1])", "preferences must be positive, 2 of them"),
+        ("stch(preferences=[1, 0])", "preferences must be positive, 2 of them"),
+        ("stch(reference=[1, 2, 3])", "reference must be one number or 2"),
+        ("famo(weight_learning_rate=-1)", "lr"),
+        ("famo(min_losses=[1, 2, 3])", "min_losses"),
+        ("slaw(beta=1)", "beta must be at least 0 and below 1, got 1"),
+        ("slaw(start=late)", "start must be 'corrected', 'first' or 'zero', got 'late'"),
+        ("slaw(epsilon=0)", "epsilon must be positive"),
+        ("logse(form=product)", "form must be 'sum_of_logs' or .*'product'"),
+        ("logse(factor=0)", "factor must be positive"),
+        ("logse(epsilon=-1)", "epsilon must not be negative"),
+    ],
+)
+def test_wrong_options_of_loss_weighting(method, message):
+    with pytest.raises(InputError, match=message) as error:
+        balancing.create(method, 2)
+    assert_one_line(error)
 
 
 def test_equal_weights():

@@ -56,6 +56,26 @@ def test_cifar100_prints_every_ratio(tmp_path):
         assert memory == "-" if part == with_worker else 0 < float(memory) < math.inf
 
 
+def test_dense_prints_every_ratio(tmp_path):
+    tiny = "--batch-size 2 --size 32 32 --width 2 --rounds 2 --device cpu"
+    first, header, *lines, reference, rendered = printed("dense.py", tiny, tmp_path)
+    assert first.startswith("cpu (")
+    assert first.endswith("networks of width 2, batches of 2 images of 32x32")
+    assert header.split()[0] == "part"
+    assert "'step: segnet, equal'" in reference
+    assert all(int(n) > 0 for n in re.findall(r"\d+", rendered))
+    methods = ["uncertainty", "dwa", "rlw", "gradnorm", "split_only", "single_step(alpha=0.0001)"]
+    alone = [f"{task} alone" for task in ("segmentation", "depth", "normal")]
+    steps = [f"step: segnet, {each}" for each in ["equal, again", *methods, "equal, bf16", *alone]]
+    steps += [f"step: {network}, equal" for network in ("segnet_mtan", "dilated_resnet", "dilated_resnet_mtan")]
+    rows = [line.rsplit(maxsplit=4) for line in lines]
+    others = ["rendering: room", "rendering: street", "reading", "reading, augmented"]
+    assert [row[0].strip() for row in rows] == steps + others
+    for _, *times, memory in rows:
+        assert_quartiles(times)
+        assert float(memory) > -math.inf
+
+
 def test_single_step_prints_every_ratio_beside_its_least_count_of_passes(tmp_path):
     tiny = "--tasks 2 4 --batch-size 32 --rounds 2 --steps 1 --device cpu"
     first, header, *lines, reference, other_reference, passes = printed("single_step.py", tiny, tmp_path)

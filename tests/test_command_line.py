@@ -170,7 +170,11 @@ def test_run_takes_seed_method_and_parameters(run, tmp_path):
 
 
 def test_methods(run):
-    assert run("methods") == (0, balancing.names(), [])
+    status, (head, *lines), err = run("methods")
+    assert (status, head.split(), err) == (0, ["name", "family", "paper", "extra", "passes"], [])
+    assert [line.split()[0] for line in lines] == balancing.names()
+    (single_step,) = (line for line in lines if line.startswith("single_step"))
+    assert single_step.split(maxsplit=3) == ["single_step", "updates", "lee2020", "T forward + backward"]
 
 
 def test_schema(run):

@@ -439,3 +439,200 @@ def test_gradients_on_surfaces():
         "after the temporary step",
     ]
     figures.show(figure, "alt", "caption")
+
+
+# Weights drawn at random
+
+
+def test_drawn_weights_are_shares_of_the_draws_in_bins_that_all_panels_share():
+    draws = {"coins": np.array([0.0, 0.0, 0.0, 3.0]), "even": np.linspace(0.5, 1.5, 101)}
+    figure = figures.drawn_weights(draws)
+    coins, even = figure.axes
+    assert titles_of(figure) == ["coins\nmean 0.75, sd 1.30", "even\nmean 1.00, sd 0.29"]
+    assert coins.get_xlim() == even.get_xlim()
+    heights = {round(bar.get_x() + bar.get_width() / 2, 6): bar.get_height() for bar in coins.patches}
+    assert {at: height for at, height in heights.items() if height} == {0: 0.75, 3: 0.25}
+    for axis, weights in zip(figure.axes, draws.values(), strict=True):
+        assert sum(bar.get_height() for bar in axis.patches) == pytest.approx(1)  # no draw falls outside
+        assert axis.lines[0].get_xdata() == [weights.mean()] * 2
+    figures.show(figure, "alt", "caption")
+
+
+# Fingers: one network or several, and what they made of images
+
+NETWORKS = {
+    "joint": [("single_task", ["joint"])],
+    "multi": [("equal", ["count", "hand"])],
+    "separate": [("single_task", ["count"]), ("single_task", ["hand"])],
+}
+
+
+def learned(tasks, seed, losses, accuracies, method=None):
+    """A record of a network for ``tasks`` with the test losses (T, E) and accuracies of the pair (E,)."""
+    curves = {f"test/loss/{task}": curve for task, curve in zip(tasks, losses, strict=True)}
+    return a_record(
+        method=method or ("equal" if len(tasks) > 1 else "single_task"),
+        seed=seed,
+        parameters={"tasks": tasks},
+        curves={**curves, "test/accuracy/pair": accuracies},
+    )
+
+
+LEARNED = [
+    learned(["joint"], 0, [[2.0, 1.0]], [0.5, 0.7]),
+    learned(["joint"], 1, [[8.0, 1.0]], [0.7, 0.7]),
+    learned(["count", "hand"], 0, [[1.0, 0.5], [0.5, 0.25]], [0.8, 0.9]),
+    learned(["count"], 0, [[1.0, 0.5]], [0.9, 0.9]),
+    learned(["hand"], 0, [[2.0, 0.1]], [0.9, 0.9]),
+    learned(["hand"], 1, [[9.0, 9.0]], [0.9, 0.9]),  # no count of that seed
+    learned(["count", "hand"], 0, [[9.0, 9.0], [9.0, 9.0]], [0.0, 0.0], method="dwa"),
+]
+
+
+def convergence(groups):
+    return figures.convergence(groups, NETWORKS, "pair", 0.99)
+
+
+def test_convergence():
+    figure = convergence({"Here": LEARNED, "There": LEARNED[:1]})
+    assert titles_of(figure) == ["loss of the pair", "accuracy of the pair"] * 2
+    loss, accuracy, other, _ = map(lines_of, figure.axes)
+    assert loss == {  # geometric means over seeds
+        "joint": pytest.approx([4.0, 1.0]),
+        "multi": pytest.approx([1.5, 0.75]),
+        "separate": pytest.approx([3.0, 0.6]),
+    }
+    # what two networks get right together is not known
+    assert accuracy == {"joint": pytest.approx([0.6, 0.7]), "multi": pytest.approx([0.8, 0.9])}
+    assert other == {"joint": pytest.approx([2.0, 1.0])}
+    assert figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [1, 2]
+    assert 0.99 in figure.axes[1].lines[-1].get_ydata()
+    assert "99 %" in {text.get_text() for text in figure.axes[1].texts}
+    (low, high), (worst, top) = (axis.get_ylim() for axis in figure.axes[:2])
+    # whatever the band, which here reaches from below 0 to far above 1
+    assert 0.3 < low < 0.6 < 4.0 < high < 8.0
+    assert 0.5 < worst < 0.6 < 1.0 < top < 1.1
+    band = figure.axes[1].collections[0].get_paths()[0].vertices
+    assert np.ptp(band[band[:, 0] == 1, 1]) / 2 == pytest.approx(T_95 * 0.1)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(NETWORKS)
+    looks = [line.get_color() for axis in figure.axes for line in axis.lines if line.get_label() == "multi"]
+    assert len(looks) == 2
+    assert len(set(looks)) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], {}),
+        ([learned(["joint"], 0, [[None]], [None])], {"joint": [math.nan]}),
+        ([*LEARNED[:2], learned(["joint"], 2, [[None]], [None])], {"joint": [4.0, 1.0]}),
+        ([*LEARNED[3:5], learned(["count"], 1, [[9.0, None]], [0.1, None])], {"separate": [math.sqrt(3 * 18), 0.6]}),
+    ],
+)
+def test_convergence_of_diverged_and_missing_runs(found, expected):
+    if "separate" in expected:
+        found = [*found, LEARNED[5]]
+    figure = convergence({"Here": found})
+    drawn_losses = lines_of(figure.axes[0])
+    assert drawn_losses == {label: pytest.approx(curve, nan_ok=True) for label, curve in expected.items()}
+    figures.show(figure, "alt", "caption")
+
+
+def test_images_that_are_marked_have_bold_titles():
+    figure = figures.images(np.zeros((6, 2, 2, 1), dtype=np.uint8), list("abcdef"), marked={1, 5})
+    bold = [axis.get_title() for axis in figure.axes if axis.title.get_fontweight() == "bold"]
+    assert bold == ["b", "f"]
+    assert len({axis.title.get_color() for axis in figure.axes if axis.get_title()}) == 2
+
+
+# What networks say of every pixel
+
+DENSE = {
+    "truth": {
+        "segmentation": np.array([[[0, 1], [-1, 2]], [[2, 2], [2, 2]]]),
+        "depth": np.array([[[0, 1], [2, 3]], [[0, 0], [0, 0]]], dtype=np.float16),
+        "normal": np.array([[[[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, -1]]]] * 2, dtype=np.float16),
+    },
+    "equal": {"segmentation": np.full((2, 2, 2), 12), "depth": np.full((2, 2, 2), 9.0)},
+}
+SEEN_BY = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
+
+
+def panels_of(figure):
+    """The panels with an image: of each image in turn, the input, then line by line."""
+    return [axis for axis in figure.axes if axis.images]
+
+
+def colours_of(axis):
+    return np.asarray(axis.images[0].get_array(), dtype=float)
+
+
+def test_dense_has_a_line_a_source_and_a_column_a_task():
+    figure = figures.dense(SEEN_BY, DENSE, [f"class {i}" for i in range(13)], "inverse depth (1/m)")
+    panels = panels_of(figure)
+    assert [axis.get_title() for axis in panels] == ["input", "segmentation", "depth", "normal", "", "", ""] * 2
+    assert [axis.get_ylabel() for axis in panels if axis.get_ylabel()] == ["truth", "equal"] * 2
+    for axis, image in zip(panels[::7], SEEN_BY, strict=True):
+        assert colours_of(axis) == pytest.approx(image)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*(f"class {i}" for i in range(13)), "none"]
+    (bar,) = [axis for axis in figure.axes if axis.get_xlabel() == "inverse depth (1/m)"]
+    assert bar.get_xlim()[0] <= 1.02
+    assert bar.get_xlim()[1] >= 2.98
+    figures.show(figure, "alt", "caption")
+
+
+def test_dense_shows_classes_in_the_colours_of_the_legend_and_hatches_what_is_missing():
+    figure = figures.dense(SEEN_BY, DENSE, ["a", "b", "c"])
+    handles = {text.get_text(): patch for text, patch in zip(*figure_legend(figure), strict=True)}
+    segmentation, depth, normal, other, *_ = panels_of(figure)[1:]
+    shown = colours_of(segmentation)
+    for name, place in (("a", (0, 0)), ("b", (0, 1)), ("c", (1, 1))):
+        assert shown[place] == pytest.approx([*handles[name].get_facecolor()[:3], 1])
+    assert len({handle.get_facecolor() for handle in handles.values()}) == 4
+    # alpha of each pixel: the class of one, the depth of another and a normal are missing
+    assert shown[..., 3].tolist() == [[1, 1], [0, 1]]
+    assert colours_of(depth)[..., 3].tolist() == [[0, 1], [1, 1]]
+    assert colours_of(normal)[..., 3].tolist() == [[0, 1], [1, 1]]
+    assert segmentation.patch.get_hatch() == handles["none"].get_hatch() is not None
+    assert colours_of(normal)[1, 0, :3] == pytest.approx([0.5, 1, 0.5])  # y = 1
+    assert colours_of(normal)[1, 1, :3] == pytest.approx([0.5, 0.5, 0])  # z = -1
+    assert len(np.unique(colours_of(other).reshape(-1, 4), axis=0)) == 1
+
+
+def figure_legend(figure):
+    (legend,) = figure.legends
+    return legend.get_texts(), legend.get_patches()
+
+
+def test_dense_has_one_scale_for_all_depths():
+    near, far = np.array([[[1.0, 5.0]]]), np.array([[[5.0, 50.0]]])
+    figure = figures.dense(np.zeros((1, 1, 2, 3), dtype=np.uint8), {"a": {"depth": near}, "b": {"depth": far}}, [])
+    _, first, second = (colours_of(axis) for axis in panels_of(figure))
+    # what is beyond the first source's range has the colour of its end
+    assert first[0, 1] == pytest.approx(second[0, 0])
+    assert second[0, 1] == pytest.approx(second[0, 0])
+    assert first[0, 0] != pytest.approx(first[0, 1])
+
+
+def test_dense_says_where_there_is_nothing_to_show():
+    figure = figures.dense(SEEN_BY, DENSE, ["a", "b", "c"])
+    says = [bool(axis.texts and axis.texts[0].get_text() == "none") for axis in panels_of(figure)]
+    # of the second source, the normals; and of the second image's truth, the depths
+    assert says == [False] * 6 + [True] + [False] * 2 + [True] + [False] * 3 + [True]
+
+
+def test_dense_leaves_out_a_task_that_no_source_has():
+    rows = {"truth": {"segmentation": DENSE["truth"]["segmentation"]}, "equal": {}}
+    titles = titles_of(figures.dense(SEEN_BY, rows, ["a", "b", "c"]))
+    assert titles == ["input", "segmentation", ""] * 2
+
+
+def test_dense_draws_a_diverged_network_and_no_known_depth():
+    nothing = {"depth": np.zeros((2, 2, 2)), "normal": np.full((2, 3, 2, 2), np.nan)}
+    broken = {"depth": np.full((2, 2, 2), np.nan), "normal": np.full((2, 3, 2, 2), np.inf)}
+    figure = figures.dense(SEEN_BY, {"truth": nothing, "equal": broken}, [])
+    assert sum(bool(axis.texts) for axis in panels_of(figure)) == 8
+    figures.show(figure, "alt", "caption")

@@ -1,5 +1,5 @@
 """Balancing methods: what decides how T task losses become one update."""
 
-from mtlutils.balancing.registry import create, label, names, parse, register
+from mtlutils.balancing.registry import Method, create, label, methods, names, parse, register
 
-__all__ = ["create", "label", "names", "parse", "register"]
+__all__ = ["Method", "create", "label", "methods", "names", "parse", "register"]

@@ -8,7 +8,7 @@ from torch.autograd.graph import GradientEdge
 
 
 def each_gradient(
-    losses: Tensor, parameters: Sequence[nn.Parameter], retain_graph: bool = False, create_graph: bool = False
+    losses: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False, create_graph: bool = False
 ) -> Iterator[tuple[Tensor | None, ...]]:
     """Differentiate one task's loss after the other, each in a backward pass that goes no further than it must.
 
@@ -31,13 +31,13 @@ def each_gradient(
 
 
 def task_gradients(
-    losses: Tensor, shared: Sequence[nn.Parameter], own: Sequence[nn.Parameter]
+    losses: Tensor, shared: Sequence[Tensor], own: Sequence[Tensor]
 ) -> tuple[Tensor, list[tuple[Tensor | None, ...]]]:
     """Differentiate every task's loss with respect to shared parameters and the tasks' own, in T backward passes.
 
     Args:
         losses: Task losses (T,), with their graph, which is freed.
-        shared: Parameters that tasks share, P numbers in all.
+        shared: What tasks share, P numbers in all: parameters, or a representation.
         own: The other parameters.
 
     Returns:

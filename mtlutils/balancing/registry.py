@@ -6,7 +6,8 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -15,39 +16,100 @@ from mtlutils.errors import InputError
 if TYPE_CHECKING:
     from mtlutils.balancing.balancer import Balancer
 
-    Method = Callable[..., Balancer]
+    Place = str | Callable[..., Balancer]
+    Entry = tuple[Place, "Family", str, "Passes"]
 
-# Where each method is, rather than the method: listing them, as reports do, then needs no torch.
-_METHODS: dict[str, str | Method] = {
-    "adaptive": "mtlutils.balancing.adaptive:Adaptive",
-    "dwa": "mtlutils.balancing.dwa:DWA",
-    "equal": "mtlutils.balancing.equal:Equal",
-    "gradnorm": "mtlutils.balancing.gradnorm:GradNorm",
-    "pareto_mtl": "mtlutils.balancing.pareto_mtl:ParetoMTL",
-    "revised_uncertainty": "mtlutils.balancing.revised_uncertainty:RevisedUncertainty",
-    "rlw": "mtlutils.balancing.rlw:RLW",
-    "single_step": "mtlutils.balancing.single_step:SingleStep",
-    "split_only": "mtlutils.balancing.split_only:SplitOnly",
-    "uncertainty": "mtlutils.balancing.uncertainty:Uncertainty",
+Family = Literal["", "losses", "gradients", "updates"]
+"""What a method does: weighs the losses, combines the tasks' gradients, changes the update rule; "" if not known."""
+
+Passes = Literal[
+    "", "none", "1 forward", "1 forward + backward", "heads", "T backward", "T backward, twice", "T forward + backward"
+]
+"""What a step takes beyond one forward and one backward pass; "heads" are T backward passes no further than these."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is known of a method without importing it."""
+
+    name: str
+    family: Family
+    paper: str
+    """Its key in ``book/references.bib``."""
+    passes: Passes
+    where: str
+    """``"package.module:Class"``."""
+
+
+# Where each method is, rather than the method: listing them, as reports do, then needs no torch. The place alone is
+# enough; with it may stand the family, the paper and the extra passes.
+_METHODS: dict[str, Place | Entry] = {
+    "adaptive": ("mtlutils.balancing.adaptive:Adaptive", "losses", "huq2022", "none"),
+    "aligned_mtl": ("mtlutils.balancing.aligned_mtl:AlignedMTL", "gradients", "senushkin2023", "T backward"),
+    "cagrad": ("mtlutils.balancing.cagrad:CAGrad", "gradients", "liu2021cagrad", "T backward"),
+    "config": ("mtlutils.balancing.config:ConFIG", "gradients", "liu2024", "T backward"),
+    "dwa": ("mtlutils.balancing.dwa:DWA", "losses", "liu2019", "none"),
+    "equal": ("mtlutils.balancing.equal:Equal", "losses", "caruana1997", "none"),
+    "famo": ("mtlutils.balancing.famo:FAMO", "losses", "liu2023", "1 forward"),
+    "geometric_mean": ("mtlutils.balancing.geometric_mean:GeometricMean", "losses", "chennupati2019", "none"),
+    "graddrop": ("mtlutils.balancing.graddrop:GradDrop", "gradients", "chen2020", "T backward"),
+    "gradient_cosine": ("mtlutils.balancing.gradient_cosine:GradientCosine", "gradients", "du2018", "T backward"),
+    "gradnorm": ("mtlutils.balancing.gradnorm:GradNorm", "losses", "chen2018", "heads"),
+    "gradvac": ("mtlutils.balancing.gradvac:GradVac", "gradients", "wang2021", "T backward"),
+    "imtl_g": ("mtlutils.balancing.imtl_g:IMTLG", "gradients", "liu2021imtl", "T backward"),
+    "imtl_l": ("mtlutils.balancing.imtl_l:IMTLL", "losses", "liu2021imtl", "none"),
+    "logse": ("mtlutils.balancing.logse:LogSE", "losses", "ghaseminaraghi2022", "none"),
+    "mgda": ("mtlutils.balancing.mgda:MGDA", "gradients", "sener2018", "T backward"),
+    "nash_mtl": ("mtlutils.balancing.nash_mtl:NashMTL", "gradients", "navon2022", "T backward"),
+    "orthogonal": ("mtlutils.balancing.orthogonal:Orthogonal", "gradients", "suteu2019", "T backward, twice"),
+    "pareto_mtl": ("mtlutils.balancing.pareto_mtl:ParetoMTL", "gradients", "lin2019", "T backward"),
+    "pcgrad": ("mtlutils.balancing.pcgrad:PCGrad", "gradients", "yu2020", "T backward"),
+    "random": ("mtlutils.balancing.random:RandomGradient", "gradients", "lin2022", "T backward"),
+    "revised_uncertainty": (
+        "mtlutils.balancing.revised_uncertainty:RevisedUncertainty",
+        "losses",
+        "liebel2018",
+        "none",
+    ),
+    "rlw": ("mtlutils.balancing.rlw:RLW", "losses", "lin2022", "none"),
+    "single_step": ("mtlutils.balancing.single_step:SingleStep", "updates", "lee2020", "T forward + backward"),
+    "slaw": ("mtlutils.balancing.slaw:SLAW", "losses", "crawshaw2021", "none"),
+    "split_only": ("mtlutils.balancing.split_only:SplitOnly", "updates", "lee2020", "1 forward + backward"),
+    "stch": ("mtlutils.balancing.stch:STCH", "losses", "lin2024", "none"),
+    "uncertainty": ("mtlutils.balancing.uncertainty:Uncertainty", "losses", "kendall2018", "none"),
+    "upgrad": ("mtlutils.balancing.upgrad:UPGrad", "gradients", "quinton2024", "T backward"),
 }
 
 
-def register(name: str, method: str | Method) -> None:
+def register(name: str, method: Place, *, family: Family = "", paper: str = "", passes: Passes = "") -> None:
     """Make a method known by name.
 
     Args:
         name: A lower-case identifier that no other method has.
         method: A subclass of ``Balancer``, or where to import it from, ``"package.module:Class"``. It is called with
             ``n_tasks`` and its options.
+        family: What it does, for the list of the methods.
+        paper: Its paper's key in ``book/references.bib``.
+        passes: What a step takes beyond one forward and one backward pass.
 
     Raises:
         InputError: the name is taken, or is not a lower-case identifier.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"a method's name is a lower-case identifier, got {name!r}")
-    if _METHODS.get(name, method) != method:
+    if name in _METHODS and _entry(name)[0] != method:
         raise InputError(f"there is another method called {name!r}; choose another name")
-    _METHODS[name] = method
+    _METHODS[name] = (method, family, paper, passes)
+
+
+def methods() -> list[Method]:
+    """Return what is known of every registered method, sorted by name."""
+    listed = []
+    for name in names():
+        place, family, paper, passes = _entry(name)
+        where = place if isinstance(place, str) else f"{place.__module__}:{place.__qualname__}"
+        listed.append(Method(name, family, paper, passes, where))
+    return listed
 
 
 def names() -> list[str]:
@@ -97,14 +159,20 @@ def create(method: str, n_tasks: int, **options: Any) -> Balancer:
         options: Further options of the method.
 
     Raises:
-        InputError: an unknown method, or an option that it does not take or accept.
+        InputError: an unknown method, an option that it does not take or accept, or a package that it needs is missing.
     """
     name, written = parse(method)
     if name not in _METHODS:
         raise InputError(f"unknown balancing method {name!r}; there are: {', '.join(names())}")
-    method_or_place = _METHODS[name]
-    known = pkgutil.resolve_name(method_or_place) if isinstance(method_or_place, str) else method_or_place
+    place, *_ = _entry(name)
+    known = pkgutil.resolve_name(place) if isinstance(place, str) else place
     try:
         return known(n_tasks, **written, **options)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: PyTorch refuses a size
+    # RuntimeError: PyTorch refuses a size. ImportError: TorchJD lacks a solver's package, which the message names.
+    except (TypeError, ValueError, RuntimeError, ImportError) as error:
         raise InputError(f"{method}: {error}") from error
+
+
+def _entry(name: str) -> Entry:
+    entry = _METHODS[name]
+    return entry if isinstance(entry, tuple) else (entry, "", "", "")

@@ -42,7 +42,7 @@ class RLW(Balancer):
             ``"dirichlet"`` is uniform over all weights of that sum; ``"bernoulli"`` gives the tasks whose fair coin
             shows 1 the same weight and the others none (tossed again where no coin does);
             ``"constrained_bernoulli"`` gives one task everything.
-        total: What the weights sum to: ``"n_tasks"``, as those of the other methods here, or ``"one"``, as in the paper.
+        total: What the weights sum to: ``"n_tasks"``, as those of ``equal``, or ``"one"``, as in the paper.
     """
 
     def __init__(

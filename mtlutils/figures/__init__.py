@@ -1,15 +1,21 @@
 """Records -> figures."""
 
+from mtlutils.figures.convergence import convergence
 from mtlutils.figures.cost import cost
 from mtlutils.figures.curves import loss_curves, sweep, weight_curves
+from mtlutils.figures.dense import dense
 from mtlutils.figures.drawing import Groups, methods_of, show, tasks_of
 from mtlutils.figures.images import images
 from mtlutils.figures.single_step import gradients_on_surfaces, loss_ratios, loss_share
 from mtlutils.figures.trade_offs import metric_against_time, step_costs, task_against_task
+from mtlutils.figures.weights import drawn_weights
 
 __all__ = [
     "Groups",
+    "convergence",
     "cost",
+    "dense",
+    "drawn_weights",
     "gradients_on_surfaces",
     "images",
     "loss_curves",

@@ -31,3 +31,7 @@ class MultiTaskModel(nn.Module):
     def task_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that belong to one task."""
         return self.heads.parameters()
+
+    def penalty(self) -> Tensor | None:
+        """Return what the model adds to its tasks' losses, such as a prior on its parameters; None: nothing."""
+        return None

@@ -1,6 +1,8 @@
 """Records, papers and verdicts -> the tables in notebooks."""
 
 from mtlutils.report.box import box, number, provenance, sources
+from mtlutils.report.dense import measured
+from mtlutils.report.fingers import task_by_task, tuning
 from mtlutils.report.published import comparison, verdicts
 from mtlutils.report.studies import cost_shares, costs, loss_shares, variants
 
@@ -10,9 +12,12 @@ __all__ = [
     "cost_shares",
     "costs",
     "loss_shares",
+    "measured",
     "number",
     "provenance",
     "sources",
+    "task_by_task",
+    "tuning",
     "variants",
     "verdicts",
 ]

@@ -1,0 +1,162 @@
+"""AdaShare (Sun et al. 2020)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import RelaxedBernoulli
+from torch.nn.functional import logsigmoid
+
+from mtlutils.errors import InputError
+from mtlutils.models.multi_task import MultiTaskModel
+from mtlutils.models.stages import EncoderFactory, Stages, chosen_stages, feature_shapes, stages_of
+
+
+class Policy(nn.Module):
+    """Which blocks a task runs.
+
+    Args:
+        logits: (L,) Of the probabilities to run each block.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, temperature: Tensor, hard: bool) -> Tensor:
+        """Draw how much of each block runs (L,): in (0, 1), or in {0, 1} if hard, with the gradient of the former."""
+        soft = RelaxedBernoulli(temperature, logits=self.logits, validate_args=False).rsample()
+        return soft + (soft.round() - soft).detach() if hard else soft
+
+
+class AdaShare(MultiTaskModel):
+    r"""One encoder, of which every task learns which blocks to run and which to skip.
+
+    .. math:: x_{l+1} = u_{l,t}\, F_l(x_l) + (1 - u_{l,t})\, x_l, \qquad
+              \Omega = \lambda_\mathrm{sp} \sum_{l,t} \ln \alpha_{l,t}
+              + \lambda_\mathrm{sh} \sum_{s < t} \sum_l \frac{L - l}{L} |\alpha_{l,s} - \alpha_{l,t}|
+
+    for block l and task t, where u is drawn with probability :math:`\alpha` to be 1. Sun et al. 2020 (*AdaShare:
+    learning what to share for efficient deep multi-task learning*), section 3. In training u is relaxed by
+    Gumbel-softmax, of two classes and so a relaxed Bernoulli variable; in evaluation it is 1 where :math:`\alpha \ge
+    1/2`, and a block with 0 does not run. A block F contains its shortcut, as residual blocks do. Only blocks that keep
+    their input's shape can be skipped; all tasks run the others. Blocks count from 0 in :math:`(L - l) / L`, so that
+    the last has a weight too.
+
+    The encoder is shared; a task's policy and head are its own, since no other task's loss reaches them. Each asked
+    task takes a pass, and batch norms take statistics of each task's features in turn.
+
+    Call :meth:`end_epoch` after every epoch of learning the policies. The paper then trains the network anew with the
+    policies fixed; that is a matter of what the optimiser holds.
+
+    Args:
+        encoder: As in :mod:`mtlutils.models.stages`.
+        heads: Task name -> head.
+        example: A batch's inputs.
+        stages: The blocks that tasks may skip. None: all that keep their input's shape and have parameters.
+        probability: :math:`\alpha` at the start, between 0 and 1.
+        temperature: Of the relaxation at the start; 5 in the published code.
+        decay: Factor of the temperature at the end of an epoch; 0.965 in the published code.
+        hard: Whether training rounds u, and takes the gradient as if it did not.
+        blocks_per_epoch: Curriculum: how many blocks, the last ones first, have policies in the first epoch, and how
+            many more in each next; before that, all tasks run a block. None: all from the start.
+        sparsity: :math:`\lambda_\mathrm{sp}`.
+        sharing: :math:`\lambda_\mathrm{sh}`.
+
+    Raises:
+        InputError: no block can be skipped, or a chosen one changes the shape; or a number is out of range.
+    """
+
+    temperature: Tensor
+    n_open: Tensor
+
+    def __init__(
+        self,
+        encoder: EncoderFactory,
+        heads: Mapping[str, nn.Module],
+        *,
+        example: Sequence[Any],
+        stages: Iterable[int] | None = None,
+        probability: float = 0.5,
+        temperature: float = 5.0,
+        decay: float = 0.965,
+        hard: bool = False,
+        blocks_per_epoch: int | None = None,
+        sparsity: float = 0.05,
+        sharing: float = 0.05,
+    ) -> None:
+        if not (0 < probability < 1 and temperature > 0 and 0 < decay <= 1):
+            raise InputError(
+                "probability must be between 0 and 1, temperature positive and decay at most 1; "
+                f"got {probability}, {temperature} and {decay}"
+            )
+        if blocks_per_epoch is not None and blocks_per_epoch < 1:
+            raise InputError(f"blocks_per_epoch must be 1 or more, or None; got {blocks_per_epoch}")
+        own = stages_of(encoder())
+        shapes = feature_shapes(own, example)
+        kept = [i for i in range(1, len(own)) if shapes[i] == shapes[i - 1]]
+        learned = [i for i in kept if any(True for _ in own[i].parameters())]
+        blocks = learned if stages is None else chosen_stages(stages, len(own))
+        if wrong := [i for i in blocks if i not in kept]:
+            raise InputError(f"stage {wrong[0]} cannot be skipped, as it changes the shape; choose among {kept}")
+        if not blocks:
+            raise InputError("no stage of the encoder keeps the shape of its input, so none can be skipped; use blocks")
+        super().__init__(own, heads)
+        self.blocks = blocks
+        self.decay, self.hard = decay, hard
+        self.blocks_per_epoch = blocks_per_epoch
+        self.sparsity, self.sharing = sparsity, sharing
+        logit = torch.tensor(probability).logit().item()
+        self.policies = nn.ModuleDict({task: Policy(torch.full((len(self.blocks),), logit)) for task in heads})
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+        self.register_buffer("n_open", torch.tensor(min(blocks_per_epoch or len(self.blocks), len(self.blocks))))
+
+    def forward(self, *inputs: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return each task's output, or those of some ``tasks`` only."""
+        assert isinstance(self.encoder, Stages)
+        stages = list(self.encoder)
+        first = self.blocks[0]
+        before = self.encoder.features(*inputs, n=first)[-1]
+        outputs = {}
+        for task in self.heads if tasks is None else tasks:
+            run = self._policy(task)
+            x = before
+            for number, stage in enumerate(stages[first:], first):
+                part = run.get(number, 1.0)
+                if isinstance(part, Tensor):
+                    x = part * stage(x) + (1 - part) * x
+                elif part:
+                    x = stage(x)
+            outputs[task] = self.heads[task](x)
+        return outputs
+
+    def task_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of heads and policies."""
+        return chain(self.heads.parameters(), self.policies.parameters())
+
+    def penalty(self) -> Tensor:
+        """Return the penalties, of those blocks that have policies yet, weighted; a scalar."""
+        n_blocks, n_open = len(self.blocks), int(self.n_open)
+        logits = torch.stack([policy.logits[n_blocks - n_open :] for policy in self._policies()])  # (T, n_open)
+        weights = torch.arange(n_open, 0, -1, dtype=logits.dtype, device=logits.device) / n_blocks
+        pairs = combinations(logits.sigmoid(), 2)
+        different = sum((((one - other).abs() * weights).sum() for one, other in pairs), logits.new_zeros(()))
+        return self.sparsity * logsigmoid(logits).sum() + self.sharing * different
+
+    def end_epoch(self) -> None:
+        """Lower the temperature, and let policies rule more blocks where there is a curriculum."""
+        self.temperature *= self.decay
+        if self.blocks_per_epoch is not None:
+            self.n_open.add_(self.blocks_per_epoch).clamp_(max=len(self.blocks))
+
+    def _policies(self) -> list[Policy]:
+        return [policy for policy in self.policies.values() if isinstance(policy, Policy)]
+
+    def _policy(self, task: str) -> dict[int, float | Tensor]:
+        policy = self.policies[task]
+        assert isinstance(policy, Policy)
+        n_closed = len(self.blocks) - int(self.n_open)
+        drawn = policy(self.temperature, self.hard) if self.training else (policy.logits >= 0).float().tolist()
+        return dict(zip(self.blocks[n_closed:], drawn[n_closed:], strict=True))
