@@ -287,8 +287,8 @@ def _items(name: str, value: Any) -> list[Any]:
 
 def names() -> list[str]:
     """Return the names of all experiments."""
-    here = Path(__file__).parent
-    return sorted(path.stem for path in here.glob("*.py") if path.stem not in {"__init__", Path(__file__).stem})
+    shared = {"__init__", "dense", "estimate", Path(__file__).stem}
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in shared)
 
 
 def load(name: str) -> Experiment:
