@@ -611,10 +611,18 @@ def test_dense_has_one_scale_for_all_depths():
     near, far = np.array([[[1.0, 5.0]]]), np.array([[[5.0, 50.0]]])
     figure = figures.dense(np.zeros((1, 1, 2, 3), dtype=np.uint8), {"a": {"depth": near}, "b": {"depth": far}}, [])
     _, first, second = (colours_of(axis) for axis in panels_of(figure))
-    # what is beyond the first source's range has the colour of its end
+    # What is beyond the first source's range has the colour of its end.
     assert first[0, 1] == pytest.approx(second[0, 0])
     assert second[0, 1] == pytest.approx(second[0, 0])
     assert first[0, 0] != pytest.approx(first[0, 1])
+
+
+def test_dense_takes_the_scale_from_the_first_source_that_knows_any_depth():
+    unknown, guess = np.zeros((1, 1, 2)), np.array([[[2.0, 4.0]]])
+    rows = {"truth": {"depth": unknown}, "equal": {"depth": guess}}
+    figure = figures.dense(np.zeros((1, 1, 2, 3), dtype=np.uint8), rows, [], "depth (m)")
+    (bar,) = [axis for axis in figure.axes if axis.get_xlabel() == "depth (m)"]
+    assert bar.get_xlim() == pytest.approx((2.02, 3.98))
 
 
 def test_dense_says_where_there_is_nothing_to_show():

@@ -93,7 +93,8 @@ def weights_of(model):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_losses_fall_on_an_easy_problem(method):
-    result = train(method, epochs=12)
+    # Weights of 1 over the loss make steps that are too long at the rate that suits the others.
+    result = train(method, epochs=12, lr=0.03 if method in {"imtl_l", "logse"} else 0.3)
     assert (result.status, result.message, result.selected_epoch) == ("completed", "", 12)
     for split in ("train", "validation", "test"):
         for task in TASKS:

@@ -1,6 +1,6 @@
 """NYUv2: indoor photographs with classes, depths and normals (Silberman et al. 2012), as MTAN has it (Liu et al. 2019).
 
-The data set has 1,449 images; the official split has 795 for training and 654 for testing. (Liu et al. write "694" of
+The data set has 1,449 images; the official split has 795 for training and 654 for testing. (Liu 2022 writes "694" of
 the validation images, which is a slip: 795 and 654 make 1,449, and are what their files have.)
 """
 

@@ -42,8 +42,9 @@ def dense(
         depth_label: Name and unit of the depths.
     """
     tasks = [task for task in _TASKS if any(task in of_task for of_task in rows.values())]
-    depths = next((of_task["depth"] for of_task in rows.values() if "depth" in of_task), np.zeros(0))
-    known = depths[np.isfinite(depths) & (depths != 0)].astype(np.float32)
+    depths = [of_task["depth"] for of_task in rows.values() if "depth" in of_task]
+    all_known = (each[np.isfinite(each) & (each != 0)].astype(np.float32) for each in depths)
+    known = next((each for each in all_known if each.size), np.zeros(0))
     scale = ScalarMappable(Normalize(*(np.percentile(known, (1, 99)) if known.size else (0, 1))), "cividis")
     n, height, width, _ = images.shape
     columns = 1 + len(tasks)
