@@ -42,10 +42,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from turns import Options, Parts, Work
 
-from mtlutils import balancing, training
+from mtlutils import balancing
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data.images import ImageSplit
 from mtlutils.models import MultiTaskModel, lenet
+from mtlutils.task_losses import TaskLosses
 
 LEAST = {
     "equal": "F+B+U+T*(h+rp+u)",
@@ -94,7 +95,7 @@ def step(options: Options, balancer: Balancer) -> Work:
 
     def work() -> float:
         for _ in range(options.steps):
-            closure = training._Losses(model, losses, nullcontext(), (images,), targets)
+            closure = TaskLosses(model, losses, nullcontext(), (images,), targets)
             balancer.step(closure, model, optimizer)
         return options.steps
 

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +21,7 @@ from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
 from mtlutils.stopwatch import Stopwatch, peak_memory
+from mtlutils.task_losses import TaskLosses, adding_penalty, stacked
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
 Schedule = Literal["constant", "one_cycle", "halving"]
@@ -66,31 +67,6 @@ class _Progress:
     traces: dict[str, list[float | None]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Losses:
-    """The losses of the tasks on one batch, computed anew at each call."""
-
-    model: MultiTaskModel
-    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
-    autocast: AbstractContextManager[Any]
-    inputs: tuple[Any, ...]
-    targets: dict[str, Tensor]
-
-    def __call__(self) -> Tensor:
-        """Return the losses (T,)."""
-        return self._of(self.losses)
-
-    def of(self, task: int) -> Tensor:
-        """Return the loss of one task."""
-        name = list(self.losses)[task]
-        return self._of({name: self.losses[name]})[0]
-
-    def _of(self, losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]]) -> Tensor:
-        with self.autocast:
-            outputs = self.model(*self.inputs, tasks=losses)
-        return _stacked(losses, outputs, self.targets)
-
-
 def train(
     *,
     model: MultiTaskModel,
@@ -117,7 +93,8 @@ def train(
     The device is the model's. It is read once an epoch, when the epoch's numbers are fetched.
 
     Args:
-        model: Maps a batch's inputs to task name -> output.
+        model: Maps a batch's inputs to task name -> output. What it adds to the losses itself, its ``penalty``, enters
+            every update of the optimiser, unweighted.
         balancer: Makes one update of the task losses.
         optimizer: Holds the model's parameters and the balancer's.
         losses: Task name -> loss of (output, target); gives the order of the tasks.
@@ -175,7 +152,7 @@ def train(
             with autocast:
                 outputs = model(*inputs)
             n_items = len(next(iter(targets.values())))
-            total += n_items * _stacked(losses, outputs, targets)
+            total += n_items * stacked(losses, outputs, targets)
             for task, metric in metrics.items():
                 metric.update(outputs[task], targets[task])
             for metric in together.values():
@@ -185,6 +162,7 @@ def train(
             values |= {f"{name}/{what}/{task}": value for what, value in metric.compute().items()}
         return values
 
+    optimizer.register_step_pre_hook(adding_penalty(model))
     status: Literal["completed", "diverged"] = "completed"
     message = ""
     bar = tqdm(initial=state.epoch, total=epochs, desc=progress, unit="epoch", delay=2, leave=False, file=sys.stderr)
@@ -199,7 +177,7 @@ def train(
             traced: dict[str, list[Tensor]] = {}
             for inputs, targets in splits["train"].batches(batch_size, order):
                 before = _flat(model.shared_parameters()) if step_length else None
-                step_losses = balancer.step(_Losses(model, losses, autocast, inputs, targets), model, optimizer)
+                step_losses = balancer.step(TaskLosses(model, losses, autocast, inputs, targets), model, optimizer)
                 loss_sum += step_losses
                 if before is not None:
                     length_sum += torch.dist(_flat(model.shared_parameters()), before)
@@ -211,6 +189,7 @@ def train(
                 scheduler.step()
                 state.steps += 1
             balancer.end_epoch()
+            model.end_epoch()
             stopwatch.stop()
 
             values = {f"train/loss/{task}": loss for task, loss in zip(tasks, loss_sum / steps_per_epoch, strict=True)}
@@ -281,12 +260,6 @@ def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> t
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=[group["lr"] for group in groups], total_steps=steps, cycle_momentum=cycles
     )
-
-
-def _stacked(
-    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]], outputs: dict[str, Tensor], targets: dict[str, Tensor]
-) -> Tensor:
-    return torch.stack([loss(outputs[task].float(), targets[task]) for task, loss in losses.items()])
 
 
 def _rounded(number: float, digits: int) -> float:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from shared import SquaredErrors
 from torch import nn
 from torchjd import aggregation
 
@@ -32,21 +33,12 @@ NON_CONFLICTING = ["cagrad(c=1.0)", "config", "mgda(max_iters=300, epsilon=1.0e-
 SEED = 5
 
 
-class Network(MultiTaskModel):
+class Network(SquaredErrors):
     """A small network, with batch norm, and the squared errors of T tasks as its losses."""
 
     def __init__(self, n_tasks=3, seed=0):
         encoder = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
-        super().__init__(encoder, {str(task): nn.Linear(3, 2) for task in range(n_tasks)})
-        random = torch.Generator().manual_seed(seed)
-        for parameter in self.parameters():
-            parameter.data = torch.randn(parameter.shape, generator=random)
-        self.inputs = torch.randn(6, 4, generator=random)
-        self.targets = torch.randn(n_tasks, 6, 2, generator=random) * torch.arange(1, n_tasks + 1)[:, None, None]
-
-    def losses(self):
-        outputs = self(self.inputs)
-        return torch.stack([(outputs[task] - self.targets[int(task)]).square().mean() for task in self.heads])
+        super().__init__(encoder, n_tasks, seed)
 
 
 class Stated(nn.Module):

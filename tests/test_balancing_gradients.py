@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from shared import SquaredErrors
 from torch import nn
 from torchjd.aggregation import MGDAWeighting
 
@@ -17,21 +18,11 @@ from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
 
-class Network(MultiTaskModel):
+class Network(SquaredErrors):
     """A small network, and the squared errors of T tasks as its losses."""
 
     def __init__(self, n_tasks=3, seed=0):
-        random = torch.Generator().manual_seed(seed)
-        encoder = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3), nn.Tanh())
-        super().__init__(encoder, {str(task): nn.Linear(3, 2) for task in range(n_tasks)})
-        for parameter in self.parameters():
-            parameter.data = torch.randn(parameter.shape, generator=random)
-        self.inputs = torch.randn(6, 4, generator=random)
-        self.targets = torch.randn(n_tasks, 6, 2, generator=random) * torch.arange(1, n_tasks + 1)[:, None, None]
-
-    def losses(self):
-        outputs = self(self.inputs)
-        return torch.stack([(outputs[task] - self.targets[int(task)]).square().mean() for task in self.heads])
+        super().__init__(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3), nn.Tanh()), n_tasks, seed)
 
 
 class Scales(MultiTaskModel):

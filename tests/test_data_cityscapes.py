@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shared import trained_on, write_set
 
-from mtlutils import balancing, losses, metrics, training
 from mtlutils.data import cityscapes, cityscapes_official, rooms
 from mtlutils.errors import InputError
-from mtlutils.models import MultiTaskModel
 
 H, W = 8, 16
 SIZES = {"train": 4, "val": 3}
@@ -46,11 +45,7 @@ def files(tmp_path, monkeypatch):
     """A tiny set in the published layout, and where it lies."""
     monkeypatch.setenv("MTLUTILS_DATA", str(tmp_path / "data"))
     place = tmp_path / "data" / "cityscapes"
-    for (split, i), seed in SEEDS.items():
-        for part, array in made_up(seed).items():
-            path = place / split / part / f"{i}.npy"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, array)
+    assert write_set(place, SIZES, made_up) == SEEDS
     return place
 
 
@@ -117,22 +112,7 @@ def test_augmentation_is_of_training_images_only_and_off_by_default(files):
 
 def test_a_network_trains_on_it(files):
     data = cityscapes.load(augment=True)
-    torch.manual_seed(0)
-    heads = {task: torch.nn.Conv2d(8, n, 1) for task, n in data.n_outputs.items()}
-    model = MultiTaskModel(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU()), heads)
-    result = training.train(
-        model=model,
-        balancer=balancing.create("equal", n_tasks=2),
-        optimizer=torch.optim.Adam(model.parameters(), lr=0.01),
-        losses={"segmentation": losses.segmentation, "depth": losses.depth},
-        metrics={"segmentation": metrics.segmentation(7), "depth": metrics.depth()},
-        splits={"train": data.train, "validation": data.test, "test": data.test},
-        epochs=2,
-        batch_size=2,
-        seed=0,
-    )
-    assert result.status == "completed"
-    assert all(np.isfinite(value) for value in result.metrics.values())
+    trained_on(data, {"train": data.train, "validation": data.test, "test": data.test}, epochs=2, batch_size=2)
 
 
 def test_nothing_there_says_what_to_get_from_where_and_where_to_put_it(tmp_path, monkeypatch):

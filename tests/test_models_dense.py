@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from shared import assert_state_goes_round
 from torch import nn
 from torch.nn.functional import batch_norm, conv2d, max_pool2d
 from torchvision.models.segmentation import deeplabv3_resnet50
@@ -100,14 +101,7 @@ def test_every_task_reaches_the_shared_parameters_and_its_own_head_alone(build):
 
 @every_network
 def test_state_round_trip(build, tmp_path):
-    one, other = small(build, seed=0), small(build, seed=1)
-    one(images())  # which moves the running statistics
-    torch.save(one.state_dict(), tmp_path / "state.pt")
-    expected, before = one.eval()(images()), other.eval()(images())
-    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    for task, output in other(images()).items():
-        assert not torch.allclose(before[task], expected[task])
-        assert torch.equal(output, expected[task])
+    assert_state_goes_round(small(build, seed=0), small(build, seed=1), images(), tmp_path)
 
 
 @every_network

@@ -4,6 +4,7 @@ from itertools import chain
 
 import pytest
 import torch
+from shared import assert_state_goes_round
 from torch import nn
 
 from mtlutils import balancing
@@ -190,14 +191,7 @@ def test_all_losses_and_the_penalty_reach_every_parameter(name):
 
 @every_architecture
 def test_state_round_trip(name, tmp_path):
-    one, other = build(name, seed=0), build(name, seed=1)
-    one(images())  # which moves the running statistics
-    torch.save(one.state_dict(), tmp_path / "state.pt")
-    expected, before = one.eval()(images()), other.eval()(images())
-    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    for task, output in other(images()).items():
-        assert not torch.allclose(before[task], expected[task])
-        assert torch.equal(output, expected[task])
+    assert_state_goes_round(build(name, seed=0), build(name, seed=1), images(), tmp_path)
 
 
 @every_architecture

@@ -440,6 +440,15 @@ def test_updates_of_the_covariances_raise_the_likelihood(tasks):
     assert not any(covariance.requires_grad for covariance in model.buffers())
 
 
+def test_end_of_an_epoch_updates_the_covariances():
+    by_hand, by_epoch = (seeded(MultilinearRelationship, encoder, heads()) for _ in range(2))
+    by_hand.update_covariances()
+    by_epoch.end_epoch()
+    for name, covariance in by_hand.named_buffers():
+        assert torch.equal(by_epoch.get_buffer(name), covariance)
+    assert not torch.equal(by_epoch.priors[0].tasks, torch.eye(len(TASKS)))
+
+
 def test_related_tasks_are_found():
     model = MultilinearRelationship(encoder, heads())
     generator = torch.Generator().manual_seed(1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_up import a_record
 
-from mtlutils import records
+from mtlutils import profiles, records
 from mtlutils.errors import InputError
 from mtlutils.records import RecordError
 
@@ -372,9 +372,9 @@ def test_committed_records_are_valid():
     assert not bad
     assert len({record.key for record in good}) == len(good)
     for record in good:
-        # The sets of these chapters may not be passed on; what stands in for them fills no published cell.
-        on_stand_in = record.experiment in {"single_step_dense", "rlw_mtan_nyuv2"}
-        assert on_stand_in or record.data.kind != "stand-in", f"{record.key}: stand-in data have no place in results"
+        # Stand-in data have no place in results, but where the set may not be passed on and the profile says so.
+        asked = {(profiles.parameters(each, record.experiment) or {}).get("data", "none") for each in ("cpu", "paper")}
+        assert record.data.kind in asked, f"{record.key}: on {record.data.kind} data, which no profile asks for"
         assert record.source.dirty is False, f"{record.key} was made by code that is in no commit"
         assert record.source.commit
 

@@ -56,7 +56,7 @@ def splits(device="cpu", **replaced):
     return {name: Points(n, seed, device) for seed, (name, n) in enumerate(sizes.items())} | replaced
 
 
-def train(method="equal", seed=0, epochs=3, lr=0.3, momentum=0.0, device="cpu", keep=None, **options):
+def train(method="equal", seed=0, epochs=3, lr=0.3, momentum=0.0, weight_decay=0.0, device="cpu", keep=None, **options):
     """Train on points; ``keep``, a dict, receives the model, the balancer and the optimiser."""
     torch.manual_seed(seed)
     heads = {task: nn.Linear(8, n) for task, n in TASKS.items()}
@@ -64,7 +64,9 @@ def train(method="equal", seed=0, epochs=3, lr=0.3, momentum=0.0, device="cpu", 
     encoder = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.1), nn.Tanh())
     model = MultiTaskModel(encoder, heads).to(device)
     balancer = balancing.create(method, n_tasks=2).to(device)
-    optimizer = torch.optim.SGD([*model.parameters(), *balancer.parameters()], lr=lr, momentum=momentum)
+    optimizer = torch.optim.SGD(
+        [*model.parameters(), *balancer.parameters()], lr=lr, momentum=momentum, weight_decay=weight_decay
+    )
     if keep is not None:
         keep.update(model=model, balancer=balancer, optimizer=optimizer)
     standard = {
@@ -688,6 +690,42 @@ def test_halving_halves_the_learning_rate_after_half_of_the_steps(epochs):
     rates, _ = learning_rates(schedule="halving", epochs=epochs, lr=0.3)
     first = math.ceil(epochs * N_STEPS / 2)
     assert rates == [0.3] * first + [0.15] * (epochs * N_STEPS - first)
+
+
+# What a model has besides its outputs
+
+
+@pytest.mark.parametrize(
+    "method", ["equal", "pareto_mtl", "mgda", "split_only", "single_step", "single_step(second_order=true)"]
+)
+def test_penalty_of_a_model_is_minimised_with_the_losses(monkeypatch, method):
+    # Half the squares times 0.1 are a weight decay of 0.1, which PyTorch has in its own way.
+    kept = [{}, {}]
+    train(method, lr=0.1, weight_decay=0.1, keep=kept[0])
+    monkeypatch.setattr(MultiTaskModel, "penalty", lambda self: 0.05 * sum(p.square().sum() for p in self.parameters()))
+    train(method, lr=0.1, keep=kept[1])
+    decayed, penalised = (weights_of(each["model"]) for each in kept)
+    torch.testing.assert_close(penalised, decayed, rtol=1e-4, atol=1e-6)
+    monkeypatch.undo()
+    train(method, lr=0.1, keep=kept[0])
+    assert not torch.allclose(weights_of(kept[0]["model"])[0], penalised[0], rtol=1e-2)
+
+
+def test_penalty_of_one_part_leaves_the_others_alone(monkeypatch):
+    kept = [{}, {}]
+    train(lr=0.1, epochs=1, keep=kept[0], batch_size=70)
+    monkeypatch.setattr(MultiTaskModel, "penalty", lambda self: self.heads["easy"].weight.square().sum())
+    train(lr=0.1, epochs=1, keep=kept[1], batch_size=70)
+    plain, penalised = (dict(each["model"].named_parameters()) for each in kept)
+    changed = {name for name in plain if not torch.equal(plain[name], penalised[name])}
+    assert changed == {"heads.easy.weight"}
+
+
+def test_model_is_told_that_an_epoch_has_ended(monkeypatch):
+    told = []
+    monkeypatch.setattr(MultiTaskModel, "end_epoch", lambda self: told.append(self.training))
+    train(epochs=3)
+    assert told == [True] * 3
 
 
 # Interrupted and resumed

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import balancing, metrics, training
+from mtlutils import metrics, training
 from mtlutils.data import agnews
-from mtlutils.experiments.experiment import SINGLE_TASK, Experiment, Run, Settings
+from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import text_classifier
 from mtlutils.records import Data
 
@@ -43,8 +43,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
 
     torch.manual_seed(run.seed)
     model = text_classifier(len(data.vocabulary), n_classes, settings.embedding_dim, settings.hidden_dim).to(device)
-    method = "equal" if run.method == SINGLE_TASK else run.method
-    balancer = balancing.create(method, n_tasks=len(n_classes)).to(device)
+    balancer = run.balancer(len(n_classes), device)
     result = training.train(
         model=model,
         balancer=balancer,

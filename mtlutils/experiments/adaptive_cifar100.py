@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import balancing, metrics, training
+from mtlutils import metrics, training
 from mtlutils.data import cifar100
-from mtlutils.experiments.experiment import SINGLE_TASK, Experiment, Run, Settings
+from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import wide_resnet
 from mtlutils.records import Data
 
@@ -53,8 +53,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     torch.manual_seed(run.seed)
     model = wide_resnet(settings.depth, settings.width, n_classes).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
-    method = "equal" if run.method == SINGLE_TASK else run.method
-    balancer = balancing.create(method, n_tasks=len(n_classes)).to(device)
+    balancer = run.balancer(len(n_classes), device)
     parameters: list[dict[str, Any]] = [
         {"params": list(model.parameters()), "weight_decay": settings.weight_decay},
         {"params": list(balancer.parameters())},

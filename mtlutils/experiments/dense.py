@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 from torch.nn.functional import normalize
 
-from mtlutils import balancing, losses, metrics, models, training
+from mtlutils import losses, metrics, models, training
 from mtlutils.balancing.balancer import Balancer
-from mtlutils.data import cityscapes, dense_standin, nyuv2, nyuv2_samples, rooms
+from mtlutils.data import cityscapes, dense_standin, nyuv2, nyuv2_samples
 from mtlutils.data.dense import DenseData, DenseSplit
 from mtlutils.errors import InputError
 from mtlutils.experiments.estimate import Work
-from mtlutils.experiments.experiment import SINGLE_TASK, Run, Settings
+from mtlutils.experiments.experiment import Run, Settings
 from mtlutils.records import Data
+from mtlutils.task_losses import TaskLosses
 
 Task = Literal["segmentation", "depth", "normal"]
 Dataset = Literal["cityscapes", "nyuv2"]
@@ -82,9 +82,11 @@ class DenseSettings(Settings):
         return values
 
     @model_validator(mode="after")
-    def _has_the_tasks(self) -> Self:
+    def _fits_together(self) -> Self:
         if unknown := set(self.tasks) - set(TASKS[self.dataset]):
             raise ValueError(f"{self.dataset} has no task {min(unknown)}")
+        if self.data == "stand-in" and not (self.train_images and self.validation_images and self.test_images):
+            raise ValueError("a stand-in needs at least one image for each of training, validation and test")
         return self
 
 
@@ -147,11 +149,6 @@ def data_of(settings: DenseSettings, device: torch.device) -> DenseData:
     )
 
 
-def checksums() -> dict[str, str]:
-    """Return nothing: the real sets are too large to read at every call."""
-    return {}
-
-
 def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     """Make a run."""
     settings = run.settings
@@ -193,21 +190,18 @@ def work(run: Run, device: torch.device) -> Work:
     n_train, n_evaluated = settings.train_images, settings.validation_images + settings.test_images
     if settings.data == "real":
         n_train, n_evaluated = _REAL[settings.dataset].PUBLISHED.values()
-    channels = {"segmentation": len(rooms.CLASS_NAMES[_STAND_IN[settings.dataset]]), "depth": 1, "normal": 3}
-    model, balancer, optimizer = _learner(run, {task: channels[task] for task in settings.tasks}, device)
+    channels = dense_standin.N_OUTPUTS[_STAND_IN[settings.dataset]]
+    n_outputs: dict[str, int] = {task: channels[task] for task in settings.tasks}
+    model, balancer, optimizer = _learner(run, n_outputs, device)
     shape = settings.images_a_step, settings.size
     images = torch.rand(shape[0], 3, *shape[1], device=device)
-    targets = {task: torch.rand(shape[0], n, *shape[1], device=device) for task, n in channels.items()}
-    targets["segmentation"] = targets["segmentation"].argmax(dim=1)
+    targets = {task: torch.rand(shape[0], n, *shape[1], device=device) for task, n in n_outputs.items()}
+    if "segmentation" in targets:
+        targets["segmentation"] = targets["segmentation"].argmax(dim=1)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-
-    def closure() -> Tensor:
-        with autocast:
-            outputs = model(images)
-        return torch.stack([_LOSSES[task](outputs[task].float(), targets[task]) for task in settings.tasks])
-
+    losses_of = TaskLosses(model, {task: _LOSSES[task] for task in n_outputs}, autocast, (images,), targets)
     return Work(
-        step=lambda: balancer.step(closure, model, optimizer),
+        step=lambda: balancer.step(losses_of, model, optimizer),
         steps=settings.epochs * math.ceil(n_train / settings.images_a_step),
         evaluated=n_evaluated / n_train,
     )
@@ -221,8 +215,7 @@ def _learner(
     torch.manual_seed(run.seed)
     model = _network(settings, n_outputs)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
-    method = "equal" if run.method == SINGLE_TASK else run.method
-    balancer = balancing.create(method, n_tasks=len(n_outputs)).to(device)
+    balancer = run.balancer(len(n_outputs), device)
     optimizer = torch.optim.Adam(
         [*model.parameters(), *balancer.parameters()],
         lr=settings.learning_rate,

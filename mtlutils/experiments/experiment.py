@@ -1,7 +1,6 @@
 """What every experiment has in common: parameters in, run records out."""
 
 import dataclasses
-import importlib
 import itertools
 import json
 import sys
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
 from mtlutils import balancing, environment, folders, profiles, records
+from mtlutils.balancing.balancer import Balancer
 from mtlutils.errors import InputError
 from mtlutils.experiments import estimate
 from mtlutils.experiments.estimate import Work
@@ -58,6 +58,11 @@ class Run:
     def checkpoint(self) -> Path:
         """Where its state lies while it is under way; other code starts anew."""
         return folders.cache() / "checkpoints" / f"{self.path.stem}-{records.source_digest()}.pt"
+
+    def balancer(self, n_tasks: int, device: torch.device) -> Balancer:
+        """Create its balancing method, on a device; a single-task run has one loss, and minimises that."""
+        method = "equal" if self.method == SINGLE_TASK else self.method
+        return balancing.create(method, n_tasks=n_tasks).to(device)
 
     @property
     def command(self) -> list[str]:
@@ -200,6 +205,8 @@ class Experiment:
                 raise InputError(
                     f"unknown parameter {name!r}; there are: {', '.join(self.settings.model_fields)}"
                 ) from error
+            if not name:  # what is wrong is not one parameter, but several that do not fit together
+                raise InputError(first["msg"].removeprefix("Value error, ")) from error
             raise InputError(f"{name}: {first['msg']}, got {first['input']!r}") from error
 
     def _expanded(self, method: str, settings: Settings) -> tuple[str, list[Settings]]:
@@ -283,26 +290,3 @@ def _items(name: str, value: Any) -> list[Any]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise InputError(f"{name}: must be a list, got {value!r}")
     return list(value)
-
-
-def names() -> list[str]:
-    """Return the names of all experiments."""
-    shared = {"__init__", "dense", "estimate", Path(__file__).stem}
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in shared)
-
-
-def load(name: str) -> Experiment:
-    """Return the experiment called ``name``.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in names():
-        raise InputError(f"unknown experiment {name!r}; there are: {', '.join(names())}")
-    experiment: Experiment = importlib.import_module(f"mtlutils.experiments.{name}").experiment
-    return experiment
-
-
-def plan(notebook: str, parameters: Mapping[str, Any]) -> list[Run]:
-    """List every run that a notebook asks for, given its parameters (see :meth:`Experiment.plan_notebook`)."""
-    return load(notebook).plan_notebook(parameters)

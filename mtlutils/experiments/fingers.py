@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import balancing, metrics, statistics, training
+from mtlutils import metrics, statistics, training
 from mtlutils.data import fingers
-from mtlutils.experiments.experiment import SINGLE_TASK, Experiment, Run, Settings
+from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import fingers_cnn
 from mtlutils.records import Data
 
@@ -54,8 +54,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     torch.manual_seed(run.seed)
     model = fingers_cnn(n_classes, settings.size).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
-    method = "equal" if run.method == SINGLE_TASK else run.method
-    balancer = balancing.create(method, n_tasks=len(n_classes)).to(device)
+    balancer = run.balancer(len(n_classes), device)
     parameters = [*model.parameters(), *balancer.parameters()]
     rate = settings.learning_rate
     result = training.train(

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import balancing, metrics, training
+from mtlutils import metrics, training
 from mtlutils.data import multi_mnist
-from mtlutils.experiments.experiment import SINGLE_TASK, Experiment, Run, Settings
+from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import lenet
 from mtlutils.records import Data
 
@@ -51,8 +51,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     torch.manual_seed(run.seed)
     model = lenet(n_classes, settings.head).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
-    method = "equal" if run.method == SINGLE_TASK else run.method
-    balancer = balancing.create(method, n_tasks=len(n_classes)).to(device)
+    balancer = run.balancer(len(n_classes), device)
     result = training.train(
         model=model,
         balancer=balancer,

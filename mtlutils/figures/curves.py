@@ -29,7 +29,7 @@ from mtlutils.figures.drawing import (
 from mtlutils.records import Record
 
 
-def loss_curves(groups: Groups, tasks: Sequence[str], split: str = "test") -> Figure:
+def loss_curves(groups: Groups, tasks: Sequence[str], split: str = "test", unit: str = " (nats)") -> Figure:
     """Draw loss against epoch: a panel a task and one for their sum, a line a method, bands over seeds.
 
     The axis is logarithmic, so the lines are geometric means, and the bands 95 % Student-t intervals of the mean
@@ -39,13 +39,14 @@ def loss_curves(groups: Groups, tasks: Sequence[str], split: str = "test") -> Fi
         groups: Heading -> records.
         tasks: The tasks, in the order of the panels.
         split: ``"train"``, ``"validation"`` or ``"test"``.
+        unit: Of all the losses, as it stands on the axes; empty where they have several.
     """
     curves = {heading: _curves(found, tasks, f"{split}/loss") for heading, found in groups.items()}
     for by_method in curves.values():
         for by_task in by_method.values():
             seeds = [seed for seed in by_task[tasks[0]] if all(seed in by_task[task] for task in tasks)]
             by_task["sum"] = {seed: _sum([by_task[task][seed] for task in tasks]) for seed in seeds}
-    figure, axes = _panels(curves, [*tasks, "sum"], f"{split} loss (nats)", geometric_band, all_methods(groups))
+    figure, axes = _panels(curves, [*tasks, "sum"], f"{split} loss{unit}", geometric_band, all_methods(groups))
     for axis in axes.flat:
         _crop(axis)
         axis.set_yscale("log")

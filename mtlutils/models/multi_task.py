@@ -35,3 +35,6 @@ class MultiTaskModel(nn.Module):
     def penalty(self) -> Tensor | None:
         """Return what the model adds to its tasks' losses, such as a prior on its parameters; None: nothing."""
         return None
+
+    def end_epoch(self) -> None:
+        """Tell a model with an epoch clock that an epoch of training has ended."""

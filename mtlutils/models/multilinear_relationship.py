@@ -66,9 +66,9 @@ class MultilinearRelationship(MultiTaskModel):
               (W_l)_{(k)}^\top + \varepsilon I
 
     where :math:`(W_l)_{(k)}` is unfolded along mode k, in turn for tasks, classes and features (k = 3, 2, 1). They
-    start as identities, with which the penalty is half the squared L2 norm. :meth:`update_covariances` makes one sweep
-    over the modes; call it at the end of every epoch. Where a layer has more inputs than outputs × tasks, the
-    covariance of the inputs can explain the weights by itself, and leaves the other two little to say; a larger
+    start as identities, with which the penalty is half the squared L2 norm. The end of an epoch makes one sweep over
+    the modes. Where a layer has more inputs than outputs × tasks, the covariance of the inputs can explain the weights
+    by itself, and leaves the other two little to say; a larger
     :math:`\varepsilon` restrains it.
 
     The encoder is shared, the heads are the tasks' own: the prior ties them, no other task's loss reaches them.
@@ -122,6 +122,10 @@ class MultilinearRelationship(MultiTaskModel):
         """Return the strength times the negative logarithm of the prior, less its constant; a scalar."""
         each = [prior(weights) for prior, weights in zip(self.priors, self._weights(), strict=True)]
         return self.strength * torch.stack(each).sum()
+
+    def end_epoch(self) -> None:
+        """Update the covariances."""
+        self.update_covariances()
 
     def update_covariances(self) -> None:
         """Estimate the covariances anew from the weights as they are, in one sweep over the three modes."""
