@@ -31,8 +31,10 @@ def of_study(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
     """Return the parameters of one of a notebook's studies, which are further runs beside its main ones.
 
     A parameter called ``STUDY_NAME`` takes the place of the one called ``NAME``: ``sweep_seeds`` are the ``seeds`` of
-    the study ``sweep``. The study ``""`` is the main runs.
+    the study ``sweep``. The study ``""`` is the main runs. ``"A.B"`` is study B within study A.
     """
-    prefix = f"{study}_" if study else ""
-    own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-    return {**parameters, **own}
+    found = dict(parameters)
+    for part in filter(None, study.split(".")):
+        prefix = f"{part}_"
+        found |= {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    return found

@@ -67,6 +67,9 @@ class Timing(_Model):
     )
     steps: int = Field(description="Steps taken, one a batch")
     peak_memory_bytes: int | None = Field(description="Accelerator: peak allocated; CPU: peak resident of the process")
+    step_memory_bytes: int | None = Field(
+        None, description="CPU, where that was asked for: peak of what PyTorch allocated during one step"
+    )
 
 
 class Record(_Model):

@@ -20,7 +20,7 @@ from mtlutils.balancing.balancer import Balancer
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
-from mtlutils.stopwatch import Stopwatch, peak_memory
+from mtlutils.stopwatch import Stopwatch, allocations, peak_memory
 from mtlutils.task_losses import TaskLosses, adding_penalty, stacked
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
@@ -61,6 +61,7 @@ class _Progress:
     training_seconds: float = 0.0
     processor_seconds: float = 0.0
     steps: int = 0
+    step_memory: int | None = None
     best_epoch: int = 0
     best_loss: float = math.inf
     curves: dict[str, list[float | None]] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def train(
     together: Mapping[str, MetricCollection] | None = None,
     patience: int | None = None,
     step_length: bool = False,
+    step_memory: bool = False,
     trace: int = 0,
     checkpoint: Path | None = None,
     progress: str = "",
@@ -112,6 +114,7 @@ def train(
             where it was lowest. None: report the last epoch.
         step_length: Also measure how far each step moves the shared parameters (Euclidean norm); its mean over an
             epoch is the curve ``train/step_length``.
+        step_memory: On a CPU, also measure the memory of the second step; the first sets up what stays.
         trace: Number of first steps of which to keep the losses and what else the method lets be recorded (the
             balancer's ``traced``), as ``step/what/task``; nothing where it has nothing more.
         checkpoint: File that takes the state after every epoch but the last. Where it is there already, training goes
@@ -177,7 +180,13 @@ def train(
             traced: dict[str, list[Tensor]] = {}
             for inputs, targets in splits["train"].batches(batch_size, order):
                 before = _flat(model.shared_parameters()) if step_length else None
-                step_losses = balancer.step(TaskLosses(model, losses, autocast, inputs, targets), model, optimizer)
+                closure = TaskLosses(model, losses, autocast, inputs, targets)
+                if step_memory and state.steps == 1 and device.type == "cpu":
+                    with allocations() as highest:
+                        step_losses = balancer.step(closure, model, optimizer)
+                    state.step_memory = highest()
+                else:
+                    step_losses = balancer.step(closure, model, optimizer)
                 loss_sum += step_losses
                 if before is not None:
                     length_sum += torch.dist(_flat(model.shared_parameters()), before)
@@ -244,6 +253,7 @@ def train(
             processor_seconds_per_step=state.processor_seconds / state.steps if device.type == "cpu" else None,
             steps=state.steps,
             peak_memory_bytes=peak_memory(device),
+            step_memory_bytes=state.step_memory,
         ),
         traces=state.traces,
     )

@@ -40,7 +40,8 @@ class CIFAR100Settings(Settings):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="Of the training images")
 
 
-def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    """Make a run."""
     settings = run.settings
     assert isinstance(settings, CIFAR100Settings)
     # A random grouping is drawn anew with each seed; the others are the same for all, and so are their data.
@@ -71,16 +72,18 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         schedule=settings.schedule,
         precision=settings.precision,
         step_length=True,
+        step_memory=True,
         checkpoint=run.checkpoint,
         progress=f"{run.method}, seed {run.seed}",
     )
     return data.description, result
 
 
-def _checksums() -> dict[str, str]:
+def checksums() -> dict[str, str]:
+    """Return the checksums of the real data at hand."""
     return cifar100.checksums() if cifar100.is_there() else {}
 
 
 experiment = Experiment(
-    "adaptive_cifar100", CIFAR100Settings, _measure, _checksums, studies=("sweep", "scaled", "groupings")
+    "adaptive_cifar100", CIFAR100Settings, measure, checksums, studies=("sweep", "scaled", "groupings")
 )

@@ -175,6 +175,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         schedule=settings.schedule,
         precision=settings.precision,
         evaluation_batch_size=_EVALUATED,
+        step_memory=True,
         checkpoint=run.checkpoint,
         progress=f"{run.method}, {settings.dataset}, {', '.join(settings.tasks)}, seed {run.seed}",
     )

@@ -41,7 +41,8 @@ class MultiMNISTSettings(Settings):
     )
 
 
-def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    """Make a run."""
     settings = run.settings
     assert isinstance(settings, MultiMNISTSettings)
     sizes = settings.train_pairs, settings.validation_pairs, settings.test_pairs
@@ -66,13 +67,15 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         seed=run.seed,
         patience=settings.patience or None,
         trace=settings.trace,
+        step_memory=True,
         checkpoint=run.checkpoint,
         progress=f"{run.method}, {settings.dataset}, seed {run.seed}",
     )
     return data.description, result
 
 
-def _checksums() -> dict[str, str]:
+def checksums() -> dict[str, str]:
+    """Return the checksums of the real data at hand."""
     sets: list[Literal["mnist", "fashion"]] = [each for each in ("mnist", "fashion") if multi_mnist.is_there(each)]
     return {file: digest for each in sets for file, digest in multi_mnist.checksums(each).items()}
 
@@ -80,7 +83,7 @@ def _checksums() -> dict[str, str]:
 experiment = Experiment(
     "single_step_multimnist",
     MultiMNISTSettings,
-    _measure,
-    _checksums,
+    measure,
+    checksums,
     studies=("sweep", "tuned", "alphas", "accelerated", "longer"),
 )

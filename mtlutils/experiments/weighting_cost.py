@@ -51,7 +51,12 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, Result]:
             metrics[f"{name}/{what}"] = float(np.quantile(values, share))
     seconds = time.perf_counter() - started
     timing = Timing(
-        total_seconds=seconds, seconds_per_step=None, processor_seconds_per_step=None, steps=0, peak_memory_bytes=None
+        total_seconds=seconds,
+        seconds_per_step=None,
+        processor_seconds_per_step=None,
+        steps=0,
+        peak_memory_bytes=None,
+        step_memory_bytes=None,
     )
     data = Data(name="none", kind="none", description="no data set: random losses", checksums={}, sizes={})
     return data, Result("completed", "", None, {}, metrics, timing)
