@@ -6,6 +6,7 @@ from mtlutils.figures.curves import loss_curves, sweep, weight_curves
 from mtlutils.figures.dense import dense
 from mtlutils.figures.drawing import Groups, methods_of, show, tasks_of
 from mtlutils.figures.images import images
+from mtlutils.figures.landscape import family, improvement_against_cost, improvements, step_memories
 from mtlutils.figures.single_step import gradients_on_surfaces, loss_ratios, loss_share
 from mtlutils.figures.trade_offs import metric_against_time, step_costs, task_against_task
 from mtlutils.figures.weights import drawn_weights
@@ -16,8 +17,11 @@ __all__ = [
     "cost",
     "dense",
     "drawn_weights",
+    "family",
     "gradients_on_surfaces",
     "images",
+    "improvement_against_cost",
+    "improvements",
     "loss_curves",
     "loss_ratios",
     "loss_share",
@@ -25,6 +29,7 @@ __all__ = [
     "metric_against_time",
     "show",
     "step_costs",
+    "step_memories",
     "sweep",
     "task_against_task",
     "tasks_of",

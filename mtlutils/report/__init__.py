@@ -3,6 +3,7 @@
 from mtlutils.report.box import box, number, provenance, sources
 from mtlutils.report.dense import measured
 from mtlutils.report.fingers import task_by_task, tuning
+from mtlutils.report.landscape import landscape, rank_agreement
 from mtlutils.report.published import comparison, verdicts
 from mtlutils.report.studies import cost_shares, costs, loss_shares, variants
 
@@ -11,10 +12,12 @@ __all__ = [
     "comparison",
     "cost_shares",
     "costs",
+    "landscape",
     "loss_shares",
     "measured",
     "number",
     "provenance",
+    "rank_agreement",
     "sources",
     "task_by_task",
     "tuning",
