@@ -27,7 +27,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nolock: a killed run would leave its lock behind, and every later one would stop at it.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime input
 
-.PHONY: book test lint notebooks bench lock clean help
+.PHONY: book test lint notebooks bench links lock clean help
 
 book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper first trains what has no record
 	@mkdir -p $(LOGS)
@@ -35,7 +35,8 @@ book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper fi
 		grep -q CalledProcessError $(LOGS)/snakemake.log || cat $(LOGS)/snakemake.log >&2; exit 1; }
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-test: lint book  ## lint, build the book, run every test and validate every notebook
+test: lint book  ## lint, build the book, check the verdicts, run every test and validate every notebook
+	@$(BIN)/python -m mtlutils claims check
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
 	MTLUTILS_CACHE=$$cache $(BIN)/pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
@@ -50,6 +51,9 @@ notebooks: $(READY)  ## run every notebook in place with its defaults, keeping o
 
 bench: $(READY)  ## measure what a training step and its data cost, as ratios within one run
 	@set -e; for script in $(filter-out %/turns.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN)/python $$script; done
+
+links: book  ## check every link to another site; needs the network
+	$(BIN)/jupyter-book build _build/stage --path-output _build/links --builder linkcheck
 
 lock: $(READY)  ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -65,17 +65,54 @@ def _records_schema(arguments: argparse.Namespace) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    rows = [("name", "family", "paper", "extra passes")]
-    rows += [(method.name, method.family, method.paper, method.passes) for method in balancing.methods()]
+    rows = [("name", "family", "paper", "extra passes", "tested against")]
+    rows += [(m.name, m.family, m.paper, m.passes, m.tested) for m in balancing.methods()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _claims(arguments: argparse.Namespace) -> None:
+    from mtlutils import ledger
+
+    found = ledger.entries()
+    print(ledger.dumps(ledger.as_json(found)) if arguments.json else ledger.as_text(found) + "\n", end="")
+
+
+def _claims_check(arguments: argparse.Namespace) -> None:
+    from mtlutils import ledger
+
+    path = ledger.committed()
+    old, new = ledger.read(path), ledger.as_json(ledger.entries())
+    flips = ledger.flips(old, new)
+    for flip in flips:
+        print(flip, file=sys.stderr)
+    if flips:
+        raise InputError(f"{len(flips)} verdicts differ from {path}; `python -m mtlutils claims update` accepts them")
+    changed = sum(old[name] != new[name] for name in new)
+    hint = f", {changed} of them from other numbers; `python -m mtlutils claims update` writes them" if changed else ""
+    print(f"{path}: {len(new)} verdicts as committed{hint}")
+
+
+def _claims_update(arguments: argparse.Namespace) -> None:
+    from mtlutils import ledger
+
+    with folders.replacing(ledger.committed()) as temporary:
+        temporary.write_text(ledger.dumps(ledger.as_json(ledger.entries())), encoding="utf-8")
+    print(ledger.committed())
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from mtlutils import differences
+
+    found = differences.between(arguments.a, arguments.b)
+    print(json.dumps(found.as_json(), indent=1, ensure_ascii=False) if arguments.json else found.as_text())
+
+
 def _report(arguments: argparse.Namespace) -> None:
     from mtlutils import pages
 
-    pages.write(arguments.output)
+    pages.write(arguments.output, arguments.notebooks)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,8 +151,26 @@ def _parser() -> argparse.ArgumentParser:
     methods = commands.add_parser("methods", help="list the balancing methods")
     methods.set_defaults(function=_methods)
 
+    what = "the verdict on every claim of the papers, from the committed records"
+    claims = commands.add_parser("claims", help=what, description=what)
+    claims.add_argument("--json", action="store_true", help="as JSON, with every comparison")
+    claims.set_defaults(function=_claims)
+    verdicts = claims.add_subparsers(metavar="COMMAND")
+    verdicts.add_parser("check", help="fail where a verdict differs from verdicts.json").set_defaults(
+        function=_claims_check
+    )
+    verdicts.add_parser("update", help="write verdicts.json").set_defaults(function=_claims_update)
+
+    what = "what differs between two records, two folders of records, or the results of two git commits"
+    diff = commands.add_parser("diff", help=what, description=what)
+    diff.add_argument("a", metavar="A", help="a record's file, a folder or a commit")
+    diff.add_argument("b", metavar="B", help="the same")
+    diff.add_argument("--json", action="store_true", help="as JSON")
+    diff.set_defaults(function=_diff)
+
     report = commands.add_parser("report", help="write the parts of the book that are made from records")
     report.add_argument("--output", type=Path, required=True, help="folder to write to")
+    report.add_argument("--notebooks", type=Path, help="folder of the executed notebooks, for their times and status")
     report.set_defaults(function=_report)
     return parser
 

@@ -8,16 +8,20 @@ libraries of Bayesian optimisation, so that its settings are choices made here.
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+from torch import Tensor
 
+from mtlutils.balancing.balancer import Balancer, Closure
 from mtlutils.errors import InputError
+from mtlutils.models import MultiTaskModel
 
 Ratios = tuple[int, ...]
 Acquisition = Literal["expected_improvement", "upper_confidence_bound"]
@@ -255,6 +259,31 @@ class MixingRatios:
             process.fit(shares, values)
         mean, deviation = process.predict(others, return_std=True)
         return mean, deviation
+
+
+class InTurns(Balancer):
+    """Trains on one task a step, as both stages do; the weights are 1 for that task and 0 for the others.
+
+    Args:
+        tasks: Names of the tasks, in the order of their losses.
+        turns: Gives the task of each step when that begins, so that it may look at what the last step did.
+    """
+
+    def __init__(self, tasks: Sequence[str], turns: Iterator[str]) -> None:
+        super().__init__(len(tasks))
+        self.tasks = list(tasks)
+        self.turns = turns
+
+    def step(self, closure: Closure, model: MultiTaskModel, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Take one optimiser step on the task whose turn it is; arguments and result as for every method."""
+        task = self.tasks.index(next(self.turns))
+        optimizer.zero_grad()
+        losses = self.losses_of(closure)
+        losses[task].backward()
+        optimizer.step()
+        self.weights = torch.zeros_like(losses)
+        self.weights[task] = 1
+        return losses.detach()
 
 
 def _shares(ratios: Sequence[Ratios]) -> np.ndarray:

@@ -3,21 +3,36 @@
 import math
 from pathlib import Path
 
-from mtlutils import claims, folders, papers, reproduction, statistics
+from mtlutils import folders, ledger, ledger_page, method_index, papers, provenance_page, reproduction, statistics
+from mtlutils.ledger import Entry
 from mtlutils.papers import Paper, Table
 from mtlutils.report import provenance
 
 
-def write(folder: Path) -> None:
-    """Write the parts of the book's pages that are made from papers and records, as MyST files, to ``folder``."""
+def write(folder: Path, notebooks: Path | None = None) -> None:
+    """Write the parts of the book's pages that are made from papers and records, as MyST files.
+
+    Args:
+        folder: Where to.
+        notebooks: Folder of the executed notebooks; None: there are none.
+
+    Raises:
+        InputError: see :func:`mtlutils.provenance_page.listings`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     loaded = [papers.load(name) for name in papers.names()]
-    (folder / "scoreboard.md").write_text(_scoreboard(loaded), encoding="utf-8")
+    entries = ledger.entries()
+    (folder / "scoreboard.md").write_text(_scoreboard(loaded, entries), encoding="utf-8")
+    (folder / "ledger.md").write_text(ledger_page.ledger(entries), encoding="utf-8")
+    index = method_index.CAPTION, method_index.HEADER, method_index.rows(), method_index.NOTE
+    (folder / "methods.md").write_text(_boxed(*index), encoding="utf-8")
+    for name, listing in provenance_page.listings(notebooks).items():
+        (folder / f"provenance-{name}.md").write_text(_boxed(*listing), encoding="utf-8")
     for paper in loaded:
         (folder / f"{paper.key}-protocol.md").write_text(_protocol(paper), encoding="utf-8")
 
 
-def _scoreboard(loaded: list[Paper]) -> str:
+def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
     rows, records = [], []
     for paper in loaded:
         for table in paper.tables:
@@ -26,23 +41,24 @@ def _scoreboard(loaded: list[Paper]) -> str:
             cells = best.published(table)
             printed = {key: c for key, c in cells.items() if not math.isnan(table.value(*key))}
             agree = sum(bool(statistics.predicts(c.values.values(), table.value(*key))) for key, c in printed.items())
-            found = [verdict.verdict for verdict in claims.evaluate(paper, table.id, cells)]
-            counts = ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(sorted(found)))
+            on_it = (entry for entry in entries if (entry.paper.key, entry.table.id) == (paper.key, table.id))
+            tally = ledger_page.tally(on_it, paper.key)
             exists = (folders.project() / table.notebook).is_file()
             label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
             n_cells = len(_cells_to_fill(table))
             agreeing = f"{agree}" if table.prints_numbers else "–"
             rows.append(
-                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", agreeing, counts]
+                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", agreeing, tally]
             )
     header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
     note = provenance("All of them", records) if records else "No records yet."
     caption = (
         "For each published table: how many of its cells were measured on real data, in how many of those the paper's "
-        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims. Rows "
+        "value lies within the 95 % prediction interval of one more run of ours, and what became of its claims, each "
+        "count with a link to the paper's part of the ledger. Rows "
         "that the paper took from elsewhere, of networks that are not here, do not count; a figure prints no value."
     )
-    return f"::::{{div}} table-box\n{_list_table(caption, header, rows)}\n:::{{div}} provenance\n{note}\n:::\n::::\n"
+    return _boxed(caption, header, rows, note)
 
 
 def _cells_to_fill(table: Table) -> list[tuple[str, str]]:
@@ -57,6 +73,10 @@ def _protocol(paper: Paper) -> str:
         for gap in paper.gaps
     ]
     return "\n".join(entries)
+
+
+def _boxed(caption: str, header: list[str], rows: list[list[str]], note: str) -> str:
+    return f"::::{{div}} table-box\n{_list_table(caption, header, rows)}\n:::{{div}} provenance\n{note}\n:::\n::::\n"
 
 
 def _list_table(caption: str, header: list[str], rows: list[list[str]]) -> str:

@@ -452,20 +452,22 @@ def test_what_is_known_of_the_methods():
     assert [method.name for method in listed] == balancing.names()
     assert {method.family for method in listed} == {"losses", "gradients", "updates"}
     bibliography = (ROOT / "book" / "references.bib").read_text()
-    page = (ROOT / "book" / "method.md").read_text()
+    page = (ROOT / "book" / "methods.md").read_text()
     for method in listed:
         assert f"{{{method.paper},\n" in bibliography, method
-        assert f"`{method.name}`" in page, method
+        assert f"(`{method.name}`; {{cite:t}}`{method.paper}`" in page, method
         assert method.passes in get_args(Passes)[1:], method
+        assert method.tested, method
         assert issubclass(pkgutil.resolve_name(method.where), Balancer)
 
 
 def test_what_is_told_of_a_method_from_outside(registry):
-    balancing.register("first", First, family="losses", paper="someone2020", passes="none")
+    balancing.register("first", First, family="losses", paper="someone2020", passes="none", tested="a sum by hand")
     balancing.register("second", f"{__name__}:First")
     first, second = (method for method in balancing.methods() if method.name in ("first", "second"))
-    assert first == balancing.Method("first", "losses", "someone2020", "none", f"{__name__}:First")
-    assert second == balancing.Method("second", "", "", "", f"{__name__}:First")
+    where = f"{__name__}:First"
+    assert first == balancing.Method("first", "losses", "someone2020", "none", where, "a sum by hand")
+    assert second == balancing.Method("second", "", "", "", where)
 
 
 def test_listing_the_methods_needs_no_torch():

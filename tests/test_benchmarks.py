@@ -96,3 +96,32 @@ def test_single_step_prints_every_ratio_beside_its_least_count_of_passes(tmp_pat
         assert_quartiles(times)
         assert all(0 < float(number) < math.inf for number in (predicted, over, memory))
         assert set(re.findall("[a-zA-Z]+", least)) <= {"T", *shares}
+
+
+def test_balancing_prints_every_ratio_beside_torchjd_and_what_is_aimed_at(tmp_path):
+    methods = ["equal", "gradnorm", "pcgrad", "orthogonal"]
+    tiny = f"--methods {' '.join(methods)} --tasks 3 --batch-size 2 --rounds 2 --device cpu"
+    first, header, *lines, reference = printed("balancing.py", tiny, tmp_path)
+    assert first.startswith("cpu (")
+    assert first.endswith("617,792 shared parameters, batches of 2")
+    assert header.split()[:2] == ["T", "method"]
+    assert "'plain', T=3" in reference
+
+    rows = [line.rsplit(maxsplit=12) for line in lines]
+    names = ["plain, again", *methods]
+    names.insert(names.index("pcgrad") + 1, "pcgrad(gradients=representation)")
+    assert [row[0].split(maxsplit=1) for row in rows] == [["3", name] for name in names]
+    for label, *times, time_aim, memory, memory_aim, met, predicted, over, torchjd, torchjd_memory, least in rows:
+        name = label.split(maxsplit=1)[1]
+        assert_quartiles(times)
+        assert all(float(number) > -math.inf for number in (memory, predicted, over))
+        assert set(re.findall("[a-zA-Z]", least)) <= {"T", *"FNBLCDhbU"}
+        time_aims = {"equal": "1.10", "pcgrad": "2.00", "pcgrad(gradients=representation)": "1.30"}
+        assert time_aim == time_aims.get(name, "-")
+        assert memory_aim == ("-" if name == "plain, again" else "1.50")
+        aims = [(times[1], time_aim), (memory, memory_aim)]
+        kept = all(float(ratio) <= float(aim) for ratio, aim in aims if aim != "-")
+        # A ratio that is printed as its aim may lie on either side.
+        if not any(aim != "-" and float(ratio) == float(aim) for ratio, aim in aims):
+            assert met == ("-" if name == "plain, again" else "yes" if kept else "no")
+        assert (torchjd == "-") == (torchjd_memory == "-") == (name != "pcgrad")

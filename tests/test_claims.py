@@ -418,6 +418,35 @@ def test_order_of_seeds_and_cells_changes_nothing(differences, random):
     assert evaluate(A_BEATS_B, "t", cells) == evaluate(A_BEATS_B, "t", shuffled)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.lists(values, min_size=3, max_size=3), st.permutations(["a", "b", "c"]))
+def test_order_of_rows_and_of_those_that_one_is_compared_with_changes_nothing(drawn, rows):
+    numbers = dict(zip("abc", ([3], [2], [1]), strict=True))
+    cells = {(row, "c0"): cell(each) for row, each in zip("abc", drawn, strict=True)}
+
+    def found(order_of_rows):
+        others = [row for row in order_of_rows if row != "a"]
+        parts = [[order("a", *others)], [{"kind": "best", "row": "b"}], [{"kind": "rank", "row": "c", "rank": 2}]]
+        shuffled = paper({row: numbers[row] for row in order_of_rows}, parts)
+        verdicts = evaluate(shuffled, "t", {(row, "c0"): cells[row, "c0"] for row in order_of_rows})
+        return [(each.verdict, each.n, each.n_needed, sorted(map(repr, each.comparisons))) for each in verdicts]
+
+    assert found(rows) == found("abc")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.lists(st.none() | st.floats(-1, 1), max_size=12), min_size=3, max_size=3))
+def test_undecided_for_want_of_seeds_says_how_many_it_takes(drawn):
+    cells = {(row, "c0"): cell(each) for row, each in zip("abc", drawn, strict=True)}
+    for verdict in evaluate(THREE, "t", cells):
+        made = [each.n for each in verdict.comparisons if each.n]
+        if verdict.verdict == "undecided" and made and min(made) < verdict.n_needed:
+            assert f"takes {verdict.n_needed}, there are {min(made)}" in verdict.reason
+        else:
+            assert "too few seeds" not in verdict.reason.lower()
+        assert verdict.verdict in ("undecided", "not attempted") or max(made) >= verdict.n_needed
+
+
 @settings(deadline=None, max_examples=50)
 @given(values)
 def test_reversed_signs_turn_reproduced_into_contradicted(differences):
@@ -469,6 +498,38 @@ def test_no_effect_is_rarely_decided(noise):
         {"reproduced", "contradicted"} & set(simulate(rng, {"a": 0, "b": 0, "c": 0}, noise=noise)) for _ in range(n)
     ]
     assert 0 < sum(map(bool, decided)) <= at_most(0.05, n)
+
+
+def test_no_effect_is_rarely_decided_where_the_worst_runs_diverge():
+    """Leaving out a method's worst runs decides nothing in its favour."""
+    rng = np.random.default_rng(2)
+    n = 200
+    decided = 0
+    for _ in range(n):
+        a, b = rng.standard_normal((2, 16))
+        cells = {("a", "c0"): cell([None if run < 0 else run for run in a]), ("b", "c0"): cell(b)}
+        (verdict,) = evaluate(A_BEATS_B, "t", cells)
+        decided += verdict.verdict in ("reproduced", "contradicted")
+    assert decided <= at_most(0.05, n)
+
+
+@pytest.mark.parametrize("compare", ["difference", "ratio"])
+def test_an_effect_at_the_bound_is_rarely_decided(compare):
+    """For "worse by less than a bound", being worse by exactly the bound is what has no effect."""
+    bound = {"amount": 2.0} if compare == "difference" else {"factor": math.e**2}
+    part = {"kind": "within", "row": "b", "others": ["a"], **bound}
+    near = paper({"a": [10], "b": [9]}, [[part]], compare=compare)
+    rng = np.random.default_rng(3)
+    n = 250
+    decided = 0
+    for _ in range(n):
+        shared = rng.standard_normal(8)
+        a, b = shared + 2 + rng.standard_t(3, 8), shared
+        if compare == "ratio":
+            a, b = np.exp(a), np.exp(b)
+        (verdict,) = evaluate(near, "t", {("a", "c0"): cell(a), ("b", "c0"): cell(b)})
+        decided += verdict.verdict in ("reproduced", "contradicted")
+    assert 0 < decided <= at_most(0.05, n)
 
 
 def test_the_published_effect_is_rarely_missed():

@@ -11,10 +11,10 @@ import time
 import pytest
 import requests
 import torch
-from made_up import a_record
+from made_up import a_record, accuracy
 
 from mtlutils import __main__ as command_line
-from mtlutils import balancing, experiments, folders, records
+from mtlutils import balancing, experiments, folders, ledger, papers, profiles, records
 from mtlutils.data import agnews
 
 QUICK = {"epochs": 1, "train_rows": 200, "embedding_dim": 4, "hidden_dim": 4}
@@ -70,6 +70,7 @@ def agnews_run(*arguments, **parameters):
         (["run", "adaptive_agnews", "--method", "equal", "--parameters", "[1]"], "must be a JSON object, got \\[1\\]"),
         (["run", "adaptive_agnews", "--method", "equal", "--parameters", "3"], "must be a JSON object, got 3"),
         (["records", "check", "/no/such/folder"], "/no/such/folder: no such folder"),
+        (["diff", "/no/such/folder", "HEAD"], "/no/such/folder: no such file, folder or git commit"),
     ],
 )
 def test_mistake_is_one_line(run, arguments, message):
@@ -171,10 +172,13 @@ def test_run_takes_seed_method_and_parameters(run, tmp_path):
 
 def test_methods(run):
     status, (head, *lines), err = run("methods")
-    assert (status, head.split(), err) == (0, ["name", "family", "paper", "extra", "passes"], [])
+    heading = ["name", "family", "paper", "extra", "passes", "tested", "against"]
+    assert (status, head.split(), err) == (0, heading, [])
     assert [line.split()[0] for line in lines] == balancing.names()
     (single_step,) = (line for line in lines if line.startswith("single_step"))
-    assert single_step.split(maxsplit=3) == ["single_step", "updates", "lee2020", "T forward + backward"]
+    name, family, paper, passes, tested = re.split("  +", single_step)
+    assert (name, family, paper, passes) == ("single_step", "updates", "lee2020", "T forward + backward")
+    assert tested.startswith("closed form")
 
 
 def test_schema(run):
@@ -192,6 +196,79 @@ def test_records_check(run, tmp_path):
     assert status == 1
     assert out == [f"{tmp_path}: 1 records valid, 2 not"]
     assert [line.split(": ")[0] for line in err] == [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+
+
+@pytest.fixture
+def verdicts(monkeypatch, tmp_path):
+    """Verdicts on one paper, of nothing but made-up records of one table, to be committed to a folder of the test."""
+    monkeypatch.setattr(ledger, "committed", lambda: tmp_path / "verdicts.json")
+    monkeypatch.setattr(papers, "names", lambda: ["huq2022"])
+    entries, found = ledger.entries, []
+    monkeypatch.setattr(ledger, "entries", lambda: entries(found, {"adaptive_agnews"}))
+    return found
+
+
+def ahead(n_seeds):
+    """Records of the profile cpu in which adaptive weights are ahead of equal ones."""
+    asked = profiles.parameters("cpu", "adaptive_agnews")
+    settings = {name: asked[name] for name in ("data", "epochs", "learning_rate", "train_rows")}
+    return [
+        accuracy(method, seed, value - seed / 1000, value - seed / 1000, **settings)
+        for method, value in (("adaptive", 0.9), ("equal", 0.5))
+        for seed in range(n_seeds)
+    ]
+
+
+def test_claims_prints_the_ledger(run, verdicts):
+    verdicts += ahead(3)
+    status, out, err = run("claims")
+    assert (status, err) == (0, [])
+    assert out == ledger.as_text(ledger.entries()).splitlines()
+    status, out, err = run("claims", "--json")
+    assert (status, err) == (0, [])
+    assert json.loads("\n".join(out)) == ledger.as_json(ledger.entries())
+
+
+def test_claims_check_names_what_flipped_and_update_accepts_it(run, verdicts):
+    path = ledger.committed()
+    status, out, err = run("claims", "check")
+    assert (status, out, len(err)) == (1, [], 1)
+    assert err[0].startswith(f"error: {path}: cannot be read")
+
+    verdicts += ahead(3)
+    assert run("claims", "update") == (0, [str(path)], [])
+    n = len(ledger.entries())
+    assert run("claims", "check") == (0, [f"{path}: {n} verdicts as committed"], [])
+
+    # Other numbers, and the same verdicts.
+    verdicts[:] = ahead(4)
+    status, out, err = run("claims", "check")
+    assert (status, err) == (0, [])
+    assert re.match(rf"{path}: {n} verdicts as committed, [1-9]\d* of them from other numbers; .*claims update", out[0])
+
+    verdicts[:] = ahead(10)
+    before = path.read_text()
+    status, out, (*flips, error) = run("claims", "check")
+    assert (status, out) == (1, [])
+    names = [flip.split(":")[0] for flip in flips]
+    assert names == ["huq2022/table3-second", "huq2022/table3-vanilla", "huq2022/table3-vanilla-best"]
+    old, new = r"undecided \(MTL - Ours against .* n = 3\)", r"reproduced \(.* \+40 points .* n = 10\)"
+    assert re.fullmatch(f"huq2022/table3-vanilla: {old} -> {new}", flips[1])
+    assert error == f"error: 3 verdicts differ from {path}; `python -m mtlutils claims update` accepts them"
+    assert path.read_text() == before
+    assert run("claims", "update")[0] == run("claims", "check")[0] == 0
+
+
+def test_diff(run, tmp_path):
+    for name, value in (("a", 0.5), ("b", 0.75)):
+        records.write(a_record(metrics={"test/accuracy/a": value}), tmp_path / name)
+    status, out, err = run("diff", tmp_path / "a", tmp_path / "b")
+    assert (status, err) == (0, [])
+    assert out[-1].strip() == "test/accuracy/a: 0.5 (n = 1) -> 0.75 (n = 1); B - A +0.25 (n = 1)"
+    status, out, err = run("diff", tmp_path / "a", tmp_path / "b", "--json")
+    assert (status, err) == (0, [])
+    (metric,) = json.loads("\n".join(out))["metrics"]
+    assert metric["difference"] == {"mean": 0.25, "half": None, "n": 1}
 
 
 def test_report_writes_the_parts_of_pages(run, tmp_path):

@@ -123,6 +123,46 @@ def test_a_curriculum_opens_the_last_blocks_first():
     assert (other.temperature, other.n_open) == (1.0, 2)
 
 
+def test_retraining_starts_anew_with_the_policies_as_they_are():
+    model = adashare()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    for parameter in model.parameters():
+        parameter.data += 1
+    model.policies["b"].logits.data.fill_(-1)
+    model.retrain(start)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, start[name]) == name.startswith(("encoder.", "heads.", "temperature", "n_"))
+    assert model.policies["a"].logits.tolist() == [1, 1]
+    assert model.penalty() is None
+    # what training computes is what evaluation does, at every draw
+    outputs = model.train()(batch())
+    assert_same(outputs, model.eval()(batch()))
+    outputs["b"].sum().backward()
+    blocks = [model.encoder[i] for i in model.blocks]
+    assert all(parameter.grad is None for block in blocks for parameter in block.parameters())
+    assert all(policy.logits.grad is None for policy in model.policies.values())
+    other = adashare()
+    other.load_state_dict(model.state_dict())
+    assert other.penalty() is None
+
+
+def test_used_parameters_are_those_that_reach_an_output():
+    model = adashare()
+    for policy in model.policies.values():
+        policy.logits.data.copy_(torch.tensor([-1.0, 1.0]))
+    model.policies["c"].logits.data.fill_(-1)
+    sum(output.sum() for output in model.eval()(batch()).values()).backward()
+    reached = {id(parameter) for parameter in model.parameters() if parameter.grad is not None}
+    assert {id(parameter) for parameter in model.used_parameters()} == reached
+    assert not reached & {id(parameter) for parameter in model.encoder[1].parameters()}
+    # a block without a policy yet is run by all
+    early = adashare(blocks_per_epoch=1)
+    for policy in early.policies.values():
+        policy.logits.data.fill_(-1)
+    used = {id(parameter) for parameter in early.used_parameters()}
+    assert [all(id(each) in used for each in early.encoder[i].parameters()) for i in early.blocks] == [True, False]
+
+
 @pytest.mark.parametrize(
     "options", [{"probability": 0}, {"probability": 1}, {"temperature": 0}, {"decay": 1.1}, {"blocks_per_epoch": 0}]
 )

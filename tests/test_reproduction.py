@@ -1,6 +1,8 @@
 """Records -> cells, summaries and tables."""
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import yaml
 from bs4 import BeautifulSoup
 from made_up import SETTINGS, a_record, accuracy, cost, filling
 
-from mtlutils import folders, pages, papers, profiles, records, report, reproduction, statistics
+from mtlutils import folders, ledger, ledger_page, pages, papers, profiles, records, report, reproduction, statistics
 from mtlutils.errors import InputError
 from mtlutils.reproduction import Measured
 
@@ -19,6 +21,7 @@ PAIR = ("top-left", "bottom-right")
 STREETS, ROOMS = (papers.load("lee2020").table(table) for table in ("table2", "table3"))
 LIU = papers.load("liu2022")
 FIGURE, NYUV2 = LIU.table("figure3"), LIU.table("table1")
+PYPROJECT = folders.project() / "pyproject.toml"
 ALL_TABLES = [table for name in papers.names() for table in papers.load(name).tables]
 
 
@@ -350,6 +353,8 @@ def cells_of(shown):
     table = BeautifulSoup(shown.data, "html.parser").table
     rows = {}
     for row in table.tbody.find_all("tr"):
+        for details in row.select(".cell-details"):
+            details.extract()
         cells = [(cell.text, {"best", "second-best"} & set(cell["class"])) for cell in row.find_all("td")]
         rows[row.th.text] = cells
     return rows
@@ -387,6 +392,51 @@ def test_comparison_of_published_and_reproduced_and_this_run(project):
     reproduced, this_run = notes_of(shown)
     assert reproduced.startswith("Reproduced (profile cpu): made up: 3 rows · seeds 0–2 · ")
     assert this_run.startswith("This run (profile smoke): made up: 3 rows · seed 5 · ")
+
+
+def details_of(shown):
+    """Text of each measured cell of a shown table -> what it says on hover and focus, by way of its description."""
+    page = BeautifulSoup(shown.data, "html.parser")
+    cells = page.select("td [aria-describedby]")
+    assert all(cell["tabindex"] == "0" for cell in cells)
+    return {cell.text: page.find(id=cell["aria-describedby"]).text for cell in cells}
+
+
+def test_measured_cell_says_what_is_behind_it(project):
+    profile(project, "cpu")
+    other = {"commit": "fedcba9876543210", "dirty": True, "digest": "x"}
+    dear = accuracy("equal", 2, 0.9, 0.5).model_copy(update={"source": a_record(source=other).source})
+    commit(project, accuracy("equal", 0, 0.7, 0.5), accuracy("equal", 1, 0.8, 0.5), dear)
+    commit(project, accuracy("dwa", 0, 0.6, ...), accuracy("dwa", 1, None, ..., status="diverged"))
+    mine = [accuracy("equal", 5, 0.25, ..., kind="stand-in")]
+    shown = report.comparison(HUQ, "table3", reproduction.measured(TABLE3, mine, "smoke"), "smoke")
+    half = 4.302653 * 10 / math.sqrt(3)
+    on = "a processor, 1 thread, torch 2.0"
+    assert details_of(shown) == {
+        f"80.00 ± {half:.2f}": (
+            f"n = 3 · 95 % interval {80 - half:.2f} to {80 + half:.2f} · profile cpu · made up · {on} · "
+            "commit 0123456 / fedcba9+changes"
+        ),
+        "50.00 ± 0.00": (
+            f"n = 3 · 95 % interval 50.00 to 50.00 · profile cpu · made up · {on} · commit 0123456 / fedcba9+changes"
+        ),
+        "60.00 (1 of 2 diverged)": (f"n = 1 of 2 runs · no interval · profile cpu · made up · {on} · commit 0123456"),
+        "25.00": f"n = 1 · no interval · profile smoke · made up (stand-in) · {on} · commit 0123456",
+    }
+    page = BeautifulSoup(shown.data, "html.parser")
+    assert page.find(id=page.find(class_="skip-cells")["href"].removeprefix("#"))
+    ids = [element["id"] for element in page.select("[id]")]
+    assert len(ids) == len(set(ids))
+    assert "skip-cells" not in report.comparison(HUQ, "table2", Measured(), "x").data
+
+
+def test_details_of_short_times_are_in_the_units_of_their_cell(project):
+    found = [cost("dwa", 0, 2, 4e-4, 4.0), cost("dwa", 1, 2, 5e-4, 5.0)]
+    shown = report.comparison(HUQ, "table1", reproduction.measured(TABLE1, found, "x"), "x")
+    half = 12.706205 * 50
+    ((text, details),) = details_of(shown).items()
+    assert text == f"450.0 ± {half:.1f} µs"
+    assert f"95 % interval {450 - half:.1f} µs to " in details
 
 
 def test_loaded_records_have_no_column_of_their_own(project):
@@ -777,6 +827,7 @@ def test_loss_shares_are_distances_from_one_half():
 
 
 def test_pages_count_what_is_there(project, tmp_path):
+    shutil.copy(PYPROJECT, project)
     profile(project, "cpu")
     commit(project, accuracy("equal", 0, 0.5, 0.5), accuracy("equal", 1, 0.75, 0.5))
     pages.write(tmp_path / "parts")
@@ -788,6 +839,73 @@ def test_pages_count_what_is_there(project, tmp_path):
     protocol = (tmp_path / "parts" / "huq2022-protocol.md").read_text()
     for gap in HUQ.gaps:
         assert " ".join(gap.topic.split()) in protocol
+
+
+def ledger_of(found):
+    """Claim -> its row's text by column, and its links, of the ledger's page."""
+    page = BeautifulSoup(ledger_page.ledger(found), "html.parser")
+    heads = [head.text for head in page.select("thead th")]
+    return page, {
+        row["id"]: dict(zip(heads, [cell.text for cell in row.select("td, th")], strict=True))
+        | {"links": [link["href"] for link in row.select("a")]}
+        for row in page.select("tbody tr")
+    }
+
+
+def test_ledger_has_a_row_a_claim_and_says_how_it_was_judged(project):
+    shutil.copy(PYPROJECT, project)
+    for name in ("adaptive_agnews", "weighting_cost"):
+        (project / "notebooks").mkdir(exist_ok=True)
+        (project / "notebooks" / f"{name}.ipynb").touch()
+    profile(project, "cpu", seeds=list(range(10)))
+    for seed in range(10):
+        commit(project, accuracy("equal", seed, 0.5, 0.5), accuracy("adaptive", seed, 0.75 + seed / 1e3, 0.5))
+    entries = ledger.entries()
+    page, rows = ledger_of(entries)
+    claims_of_all = [(name, claim.id) for name in papers.names() for claim in papers.load(name).claims]
+    assert sorted(rows) == sorted(f"{name}/{claim}" for name, claim in claims_of_all)
+    assert page.find(id="huq2022").find_parent("tr")["id"].startswith("huq2022/")
+    judged = [entry for entry in entries if entry.deciding]
+    assert judged
+    for entry in judged:
+        row, found = rows[entry.id], entry.deciding
+        assert (row["Verdict"], row["n"], row["Profile"], row["Data"]) == (
+            entry.verdict.verdict,
+            "10",
+            "cpu",
+            "made up",
+        )
+        assert row["Reason"].startswith(entry.verdict.reason)
+        assert row["Effect"].startswith(f"{found.natural(found.effect):+.3g} points [")
+        index = [claim.id for claim in HUQ.claims_on("table3")].index(entry.verdict.claim)
+        chapter = "../notebooks/adaptive_agnews.html#T_huq2022-table3"
+        assert row["links"][:2] == [chapter, f"{chapter}-claims_row{index}_col0"]
+        assert row["links"][2].endswith("/tree/main/results/adaptive_agnews")
+        assert row["links"][3].endswith("/blob/main/notebooks/adaptive_agnews.ipynb")
+    unmeasured = rows[
+        next(entry.id for entry in entries if entry.table.id == "table1" and entry.paper.key == "huq2022")
+    ]
+    assert [unmeasured[name] for name in ("Verdict", "Effect", "n", "Data")] == ["not attempted", "–", "0", "–"]
+    no_chapter = rows[next(entry.id for entry in entries if entry.paper.key == "lee2020")]
+    assert (no_chapter["Where from"], no_chapter["links"]) == ("–", [])
+    # the ids that the ledger leads to are those that the chapters' tables have
+    shown = report.comparison(HUQ, "table3", Measured(), "x").data + report.verdicts(HUQ, "table3").data
+    chapter_ids = {element["id"] for element in BeautifulSoup(shown, "html.parser").select("[id]")}
+    assert {link.split("#")[1] for entry in judged for link in rows[entry.id]["links"][:2]} <= chapter_ids
+
+
+def test_tally_counts_verdicts_in_their_order_and_the_bar_has_their_shares(project):
+    entries = ledger.entries(experiments={"adaptive_agnews"})
+    verdicts = ["undecided", "reproduced", "undecided"]
+    found = [
+        replace(entry, verdict=replace(entry.verdict, verdict=verdict))
+        for entry, verdict in zip(entries, verdicts, strict=False)
+    ]
+    link = BeautifulSoup(ledger_page.tally(found, "huq2022"), "html.parser").a
+    assert link["href"] == "ledger.html#huq2022"
+    assert [badge.text for badge in link.select(".verdict")] == ["1 reproduced", "2 undecided"]
+    assert [part["style"] for part in link.select(".bar[aria-hidden=true] > span")] == ["flex-grow: 1", "flex-grow: 2"]
+    assert ledger_page.tally([], "huq2022") == "–"
 
 
 @pytest.mark.parametrize("table", [TABLE1, TABLE3], ids=lambda table: table.id)

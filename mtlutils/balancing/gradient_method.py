@@ -144,10 +144,10 @@ def gramian_of(matrix: Tensor) -> Tensor:
 
     In single precision, two rows that are the same would look different by as much as the square root of its rounding.
     """
-    # In blocks, since all of it in double would take twice the memory once more. One copy to the CPU, so that a GPU is
-    # waited for once.
+    # In blocks, since all of it in double would take twice the memory once more; small ones on the CPU, which stay in
+    # its cache. One copy to the CPU, so that a GPU is waited for once.
     total = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
-    for block in matrix.split(2**22, dim=1):
+    for block in matrix.split(2**13 if matrix.is_cpu else 2**22, dim=1):
         double = block.double()
         total += double @ double.T
     return total.cpu()

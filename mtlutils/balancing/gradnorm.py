@@ -93,8 +93,9 @@ class GradNorm(Balancer):
     def backward(self, losses: Tensor, model: MultiTaskModel) -> None:
         """Add the gradient of the weighted losses to the model's gradients, then update the weights."""
         layer = self._layer_of(model)
-        gradients = [gradient for (gradient,) in each_gradient(losses, [layer], retain_graph=True)]
         zero = losses.new_zeros(())  # of a task that does not use the layer
+        # One gradient at a time: the layer may be most of the network.
+        gradients = (gradient for (gradient,) in each_gradient(losses, [layer], retain_graph=True))
         norms = torch.stack([zero if g is None else torch.linalg.vector_norm(g) for g in gradients])
         super().backward(losses, model)
         self._update_weights(losses.detach(), norms)

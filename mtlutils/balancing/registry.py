@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mtlutils.balancing.balancer import Balancer
 
     Place = str | Callable[..., Balancer]
-    Entry = tuple[Place, "Family", str, "Passes"]
+    Entry = tuple[Place, "Family", str, "Passes", str]
 
 Family = Literal["", "losses", "gradients", "updates"]
 """What a method does: weighs the losses, combines the tasks' gradients, changes the update rule; "" if not known."""
@@ -39,49 +39,79 @@ class Method:
     passes: Passes
     where: str
     """``"package.module:Class"``."""
+    tested: str = ""
+    """What its own tests hold it to, besides the properties that all methods share."""
 
 
 # Where each method is, rather than the method: listing them, as reports do, then needs no torch. The place alone is
-# enough; with it may stand the family, the paper and the extra passes.
+# enough; with it may stand the family, the paper, the extra passes, and what its tests hold it to.
+# fmt: off
 _METHODS: dict[str, Place | Entry] = {
-    "adaptive": ("mtlutils.balancing.adaptive:Adaptive", "losses", "huq2022", "none"),
-    "aligned_mtl": ("mtlutils.balancing.aligned_mtl:AlignedMTL", "gradients", "senushkin2023", "T backward"),
-    "cagrad": ("mtlutils.balancing.cagrad:CAGrad", "gradients", "liu2021cagrad", "T backward"),
-    "config": ("mtlutils.balancing.config:ConFIG", "gradients", "liu2024", "T backward"),
-    "dwa": ("mtlutils.balancing.dwa:DWA", "losses", "liu2019", "none"),
-    "equal": ("mtlutils.balancing.equal:Equal", "losses", "caruana1997", "none"),
-    "famo": ("mtlutils.balancing.famo:FAMO", "losses", "liu2023", "1 forward"),
-    "geometric_mean": ("mtlutils.balancing.geometric_mean:GeometricMean", "losses", "chennupati2019", "none"),
-    "graddrop": ("mtlutils.balancing.graddrop:GradDrop", "gradients", "chen2020", "T backward"),
-    "gradient_cosine": ("mtlutils.balancing.gradient_cosine:GradientCosine", "gradients", "du2018", "T backward"),
-    "gradnorm": ("mtlutils.balancing.gradnorm:GradNorm", "losses", "chen2018", "heads"),
-    "gradvac": ("mtlutils.balancing.gradvac:GradVac", "gradients", "wang2021", "T backward"),
-    "imtl_g": ("mtlutils.balancing.imtl_g:IMTLG", "gradients", "liu2021imtl", "T backward"),
-    "imtl_l": ("mtlutils.balancing.imtl_l:IMTLL", "losses", "liu2021imtl", "none"),
-    "logse": ("mtlutils.balancing.logse:LogSE", "losses", "ghaseminaraghi2022", "none"),
-    "mgda": ("mtlutils.balancing.mgda:MGDA", "gradients", "sener2018", "T backward"),
-    "nash_mtl": ("mtlutils.balancing.nash_mtl:NashMTL", "gradients", "navon2022", "T backward"),
-    "orthogonal": ("mtlutils.balancing.orthogonal:Orthogonal", "gradients", "suteu2019", "T backward, twice"),
-    "pareto_mtl": ("mtlutils.balancing.pareto_mtl:ParetoMTL", "gradients", "lin2019", "T backward"),
-    "pcgrad": ("mtlutils.balancing.pcgrad:PCGrad", "gradients", "yu2020", "T backward"),
-    "random": ("mtlutils.balancing.random:RandomGradient", "gradients", "lin2022", "T backward"),
-    "revised_uncertainty": (
-        "mtlutils.balancing.revised_uncertainty:RevisedUncertainty",
-        "losses",
-        "liebel2018",
-        "none",
-    ),
-    "rlw": ("mtlutils.balancing.rlw:RLW", "losses", "lin2022", "none"),
-    "single_step": ("mtlutils.balancing.single_step:SingleStep", "updates", "lee2020", "T forward + backward"),
-    "slaw": ("mtlutils.balancing.slaw:SLAW", "losses", "crawshaw2021", "none"),
-    "split_only": ("mtlutils.balancing.split_only:SplitOnly", "updates", "lee2020", "1 forward + backward"),
-    "stch": ("mtlutils.balancing.stch:STCH", "losses", "lin2024", "none"),
-    "uncertainty": ("mtlutils.balancing.uncertainty:Uncertainty", "losses", "kendall2018", "none"),
-    "upgrad": ("mtlutils.balancing.upgrad:UPGrad", "gradients", "quinton2024", "T backward"),
+    "adaptive": ("mtlutils.balancing.adaptive:Adaptive", "losses", "huq2022", "none",
+        "weights and their derivative by hand; the total n Q / S; one clock against the other"),
+    "aligned_mtl": ("mtlutils.balancing.aligned_mtl:AlignedMTL", "gradients", "senushkin2023", "T backward",
+        "singular values of the aligned gradients; orthogonal gradients by hand"),
+    "cagrad": ("mtlutils.balancing.cagrad:CAGrad", "gradients", "liu2021cagrad", "T backward",
+        "two pairs of gradients by hand; the mean at c = 0; no loss rises at c = 1"),
+    "config": ("mtlutils.balancing.config:ConFIG", "gradients", "liu2024", "T backward",
+        "TorchJD's aggregator; equal cosines; orthogonal gradients by hand; no loss rises"),
+    "dwa": ("mtlutils.balancing.dwa:DWA", "losses", "liu2019", "none",
+        "weights by hand over three epochs; equal weights at a high temperature"),
+    "equal": ("mtlutils.balancing.equal:Equal", "losses", "caruana1997", "none",
+        "the sum of the losses; weights of 1"),
+    "famo": ("mtlutils.balancing.famo:FAMO", "losses", "liu2023", "1 forward",
+        "two steps by hand, with Adam's first"),
+    "geometric_mean": ("mtlutils.balancing.geometric_mean:GeometricMean", "losses", "chennupati2019", "none",
+        "two losses by hand"),
+    "graddrop": ("mtlutils.balancing.graddrop:GradDrop", "gradients", "chen2020", "T backward",
+        "how often each sign is kept; the sum where all leaks or nothing conflicts"),
+    "gradient_cosine": ("mtlutils.balancing.gradient_cosine:GradientCosine", "gradients", "du2018", "T backward",
+        "gradients by hand; descent on the main loss; data where it is known which task helps"),
+    "gradnorm": ("mtlutils.balancing.gradnorm:GradNorm", "losses", "chen2018", "heads",
+        "two updates by hand; its closed form against automatic differentiation; PyTorch's Adam"),
+    "gradvac": ("mtlutils.balancing.gradvac:GradVac", "gradients", "wang2021", "T backward",
+        "two steps by hand, the first being pcgrad's"),
+    "imtl_g": ("mtlutils.balancing.imtl_g:IMTLG", "gradients", "liu2021imtl", "T backward",
+        "equal projections; orthogonal gradients by hand"),
+    "imtl_l": ("mtlutils.balancing.imtl_l:IMTLL", "losses", "liu2021imtl", "none",
+        "a step of its scales by hand"),
+    "logse": ("mtlutils.balancing.logse:LogSE", "losses", "ghaseminaraghi2022", "none",
+        "two losses by hand; what uncertainty of regression tasks ends at"),
+    "mgda": ("mtlutils.balancing.mgda:MGDA", "gradients", "sener2018", "T backward",
+        "three pairs of gradients by hand; no loss rises"),
+    "nash_mtl": ("mtlutils.balancing.nash_mtl:NashMTL", "gradients", "navon2022", "T backward",
+        "its equation; one gradient and orthogonal ones by hand; no loss rises"),
+    "orthogonal": ("mtlutils.balancing.orthogonal:Orthogonal", "gradients", "suteu2019", "T backward, twice",
+        "finite differences; penalties by hand; equal weights at strength 0"),
+    "pareto_mtl": ("mtlutils.balancing.pareto_mtl:ParetoMTL", "gradients", "lin2019", "T backward",
+        "both phases by hand; SciPy's SLSQP; mgda where there is one preference"),
+    "pcgrad": ("mtlutils.balancing.pcgrad:PCGrad", "gradients", "yu2020", "T backward",
+        "two conflicting gradients by hand; the sum without a conflict"),
+    "random": ("mtlutils.balancing.random:RandomGradient", "gradients", "lin2022", "T backward",
+        "the softmax of the same draws"),
+    "revised_uncertainty": ("mtlutils.balancing.revised_uncertainty:RevisedUncertainty", "losses", "liebel2018", "none",
+        "a step of its parameters by hand, from two starts"),
+    "rlw": ("mtlutils.balancing.rlw:RLW", "losses", "lin2022", "none",
+        "the softmax of the same draws; mean and variance of five distributions"),
+    "single_step": ("mtlutils.balancing.single_step:SingleStep", "updates", "lee2020", "T forward + backward",
+        "closed form on parabolas; an oracle that copies the network"),
+    "slaw": ("mtlutils.balancing.slaw:SLAW", "losses", "crawshaw2021", "none",
+        "three steps by hand; its other starts from their formula"),
+    "split_only": ("mtlutils.balancing.split_only:SplitOnly", "updates", "lee2020", "1 forward + backward",
+        "closed form on parabolas; an oracle that copies the network; equal weights' shared update"),
+    "stch": ("mtlutils.balancing.stch:STCH", "losses", "lin2024", "none",
+        "weights and total by hand; the largest loss alone at a small mu"),
+    "uncertainty": ("mtlutils.balancing.uncertainty:Uncertainty", "losses", "kendall2018", "none",
+        "a step of its parameters by hand, for both kinds of task"),
+    "upgrad": ("mtlutils.balancing.upgrad:UPGrad", "gradients", "quinton2024", "T backward",
+        "three pairs of gradients by hand; weights no smaller than the mean's; no loss rises"),
 }
+# fmt: on
 
 
-def register(name: str, method: Place, *, family: Family = "", paper: str = "", passes: Passes = "") -> None:
+def register(
+    name: str, method: Place, *, family: Family = "", paper: str = "", passes: Passes = "", tested: str = ""
+) -> None:
     """Make a method known by name.
 
     Args:
@@ -91,6 +121,7 @@ def register(name: str, method: Place, *, family: Family = "", paper: str = "", 
         family: What it does, for the list of the methods.
         paper: Its paper's key in ``book/references.bib``.
         passes: What a step takes beyond one forward and one backward pass.
+        tested: What its tests hold it to, in a phrase.
 
     Raises:
         InputError: the name is taken, or is not a lower-case identifier.
@@ -99,16 +130,16 @@ def register(name: str, method: Place, *, family: Family = "", paper: str = "", 
         raise InputError(f"a method's name is a lower-case identifier, got {name!r}")
     if name in _METHODS and _entry(name)[0] != method:
         raise InputError(f"there is another method called {name!r}; choose another name")
-    _METHODS[name] = (method, family, paper, passes)
+    _METHODS[name] = (method, family, paper, passes, tested)
 
 
 def methods() -> list[Method]:
     """Return what is known of every registered method, sorted by name."""
     listed = []
     for name in names():
-        place, family, paper, passes = _entry(name)
+        place, family, paper, passes, tested = _entry(name)
         where = place if isinstance(place, str) else f"{place.__module__}:{place.__qualname__}"
-        listed.append(Method(name, family, paper, passes, where))
+        listed.append(Method(name, family, paper, passes, where, tested))
     return listed
 
 
@@ -175,4 +206,4 @@ def create(method: str, n_tasks: int, **options: Any) -> Balancer:
 
 def _entry(name: str) -> Entry:
     entry = _METHODS[name]
-    return entry if isinstance(entry, tuple) else (entry, "", "", "")
+    return entry if isinstance(entry, tuple) else (entry, "", "", "", "")

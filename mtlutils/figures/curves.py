@@ -103,7 +103,10 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
                     axis.axvline(rate, color="0.5", linewidth=1, zorder=0)
                     axis.annotate("chosen", (rate, 0.02), xycoords=("data", "axes fraction"), color="0.3", rotation=90)
                 axis.set(xscale="log", xlabel="learning rate", title=task)
-                axis.set_xticks(sorted({_learning_rate(record) for record in found}))
+                rates = sorted({_learning_rate(record) for record in found})
+                if len(rates) == 1:
+                    axis.set_xlim(rates[0] / 2, rates[0] * 2)
+                axis.set_xticks(rates)
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.xaxis.set_minor_locator(NullLocator())
             label_lines(row, label)

@@ -33,17 +33,12 @@ def improvements(groups: Groups, panels: str) -> Figure:
     }
     names = list(dict.fromkeys(method for of_panel in found.values() for method in _best_first(of_panel)))
     with plt.style.context(STYLE):
-        height = 0.19 * len(names) + 1.1
-        figure, axes = plt.subplots(
-            len(groups),
-            len(values),
-            squeeze=False,
-            sharey=True,
-            layout="constrained",
-            figsize=(9, height * len(groups)),
-        )
-        for row, heading in zip(axes, groups, strict=True):
-            for axis, value in zip(row, values, strict=True):
+        figure = plt.figure(figsize=(9, (0.19 * len(names) + 1.1) * len(groups)), layout="constrained")
+        parts = figure.subfigures(len(groups), 1, squeeze=False).flat
+        for part, heading in zip(parts, groups, strict=True):
+            part.suptitle(heading, x=0.01, ha="left", fontsize="medium", fontweight="bold")
+            axes = part.subplots(1, len(values), squeeze=False, sharey=True)[0]
+            for axis, value in zip(axes, values, strict=True):
                 for y, method in enumerate(names):
                     each = found[heading, value].get(method, {})
                     _improvement(axis, y, list(each.values()), *_look(method))
@@ -51,9 +46,6 @@ def improvements(groups: Groups, panels: str) -> Figure:
                 axis.set(xlabel="Δm over single-task models (%)", title=value)
                 axis.set_yticks(range(len(names)), names, fontsize="small")
                 axis.set_ylim(len(names) - 0.5, -0.5)
-            row[0].annotate(
-                heading, (0, 1), (0, 22), xycoords="axes fraction", textcoords="offset points", fontweight="bold"
-            )
         _family_legend(figure, names)
     return figure
 

@@ -48,8 +48,9 @@ class AdaShare(MultiTaskModel):
     The encoder is shared; a task's policy and head are its own, since no other task's loss reaches them. Each asked
     task takes a pass, and batch norms take statistics of each task's features in turn.
 
-    Call :meth:`end_epoch` after every epoch of learning the policies. The paper then trains the network anew with the
-    policies fixed; that is a matter of what the optimiser holds.
+    Call :meth:`end_epoch` after every epoch of learning the policies, and :meth:`retrain` when they are learned: as in
+    the paper, the network then trains anew, with the policies fixed. Here a task runs the blocks with :math:`\alpha \ge
+    1/2`; the paper draws several networks from the policies, and reports the best.
 
     Args:
         encoder: As in :mod:`mtlutils.models.stages`.
@@ -71,6 +72,8 @@ class AdaShare(MultiTaskModel):
 
     temperature: Tensor
     n_open: Tensor
+    n_epochs: Tensor
+    fixed: Tensor
 
     def __init__(
         self,
@@ -112,6 +115,8 @@ class AdaShare(MultiTaskModel):
         self.policies = nn.ModuleDict({task: Policy(torch.full((len(self.blocks),), logit)) for task in heads})
         self.register_buffer("temperature", torch.tensor(float(temperature)))
         self.register_buffer("n_open", torch.tensor(min(blocks_per_epoch or len(self.blocks), len(self.blocks))))
+        self.register_buffer("n_epochs", torch.tensor(0))
+        self.register_buffer("fixed", torch.tensor(False))
 
     def forward(self, *inputs: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Return each task's output, or those of some ``tasks`` only."""
@@ -136,8 +141,27 @@ class AdaShare(MultiTaskModel):
         """Yield the parameters of heads and policies."""
         return chain(self.heads.parameters(), self.policies.parameters())
 
-    def penalty(self) -> Tensor:
-        """Return the penalties, of those blocks that have policies yet, weighted; a scalar."""
+    def used_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of what some task runs in evaluation: shared stages, chosen blocks, heads."""
+        chosen = [self._chosen(policy) for policy in self._policies()]
+        skipped = {block for block in chosen[0] if not any(each[block] for each in chosen)}
+        stages = (stage for number, stage in enumerate(self.encoder.children()) if number not in skipped)
+        return chain(*(stage.parameters() for stage in stages), self.heads.parameters())
+
+    def retrain(self, start: Mapping[str, Tensor]) -> None:
+        """Set the network back to a state that it had, and fix the policies as they are: they rule training, too.
+
+        Args:
+            start: A copy of its ``state_dict()`` at the start; the policies' part is not used.
+        """
+        network = {name: value for name, value in start.items() if name.startswith(("encoder.", "heads."))}
+        self.load_state_dict(network, strict=False)
+        self.fixed.fill_(True)
+
+    def penalty(self) -> Tensor | None:
+        """Return the penalties, of those blocks that have policies yet, weighted; a scalar. None: they are fixed."""
+        if self.fixed:
+            return None
         n_blocks, n_open = len(self.blocks), int(self.n_open)
         logits = torch.stack([policy.logits[n_blocks - n_open :] for policy in self._policies()])  # (T, n_open)
         weights = torch.arange(n_open, 0, -1, dtype=logits.dtype, device=logits.device) / n_blocks
@@ -147,6 +171,7 @@ class AdaShare(MultiTaskModel):
 
     def end_epoch(self) -> None:
         """Lower the temperature, and let policies rule more blocks where there is a curriculum."""
+        self.n_epochs += 1
         self.temperature *= self.decay
         if self.blocks_per_epoch is not None:
             self.n_open.add_(self.blocks_per_epoch).clamp_(max=len(self.blocks))
@@ -157,6 +182,15 @@ class AdaShare(MultiTaskModel):
     def _policy(self, task: str) -> dict[int, float | Tensor]:
         policy = self.policies[task]
         assert isinstance(policy, Policy)
-        n_closed = len(self.blocks) - int(self.n_open)
-        drawn = policy(self.temperature, self.hard) if self.training else (policy.logits >= 0).float().tolist()
-        return dict(zip(self.blocks[n_closed:], drawn[n_closed:], strict=True))
+        if not self.training or self.fixed:
+            return {**self._chosen(policy)}
+        drawn = policy(self.temperature, self.hard)
+        return {block: drawn[self.blocks.index(block)] for block in self._open()}
+
+    def _chosen(self, policy: Policy) -> dict[int, float]:
+        """Block -> 1 if the task runs it, 0 if not, of those that policies rule yet; all tasks run the others."""
+        runs = (policy.logits >= 0).float().tolist()
+        return {block: runs[self.blocks.index(block)] for block in self._open()}
+
+    def _open(self) -> list[int]:
+        return self.blocks[len(self.blocks) - int(self.n_open) :]

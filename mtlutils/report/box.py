@@ -3,12 +3,15 @@
 import html
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils.papers import Paper, Table
+from mtlutils import statistics
+from mtlutils.comparisons import Cell
+from mtlutils.papers import Column, Paper, Table
 from mtlutils.records import Record
 
 
@@ -20,6 +23,7 @@ def box(
     classes: pd.DataFrame | None = None,
     uuid: str = "table",
     index: bool = True,
+    skippable: bool = False,
 ) -> HTML:
     """Show a table with its caption and, below it, lines on where its numbers come from.
 
@@ -31,6 +35,7 @@ def box(
         classes: A style class a cell.
         uuid: Makes the table's element ids.
         index: Whether the frame's index is a column of the table.
+        skippable: Whether a link leads past cells that the keyboard stops at, see :func:`with_details`.
     """
     title, legend = (html.escape(text, quote=False) for text in caption)
     styler = frame.style.set_caption(f'{title} <span class="legend">{legend}</span>').set_uuid(uuid)
@@ -39,7 +44,27 @@ def box(
     if not index:
         styler = styler.hide(axis="index")
     below = "".join(f'<p class="provenance">{html.escape(note, quote=False)}</p>' for note in notes)
-    return HTML(f'<div class="table-box" tabindex="0">{styler.to_html()}{below}{details}</div>')
+    # An empty header heads nothing, and a screen reader would read it out.
+    table = re.sub(r'<th (class="[^"]*\bblank\b[^>]*)>&nbsp;</th>', r"<td \1></td>", styler.to_html())
+    # Hidden, as the cells' details are, for a notebook's own page, where no style sheet would open and close them.
+    skip = f'<a class="skip-cells" href="#{uuid}-end" hidden>Skip the cells of this table</a>' * skippable
+    end = f'<span id="{uuid}-end" tabindex="-1"></span>' * skippable
+    return HTML(f'<div class="table-box" tabindex="0">{skip}{table}{end}{below}{details}</div>')
+
+
+def with_details(text: str, details: str, element: str) -> str:
+    """Return a cell's HTML that shows ``details`` on hover and keyboard focus, by the book's style sheet alone.
+
+    Args:
+        text: The cell, as HTML.
+        details: Plain text.
+        element: Id of the details on the page.
+    """
+    # Beside the cell's text and not in it, so that a screen reader says them once, as its description.
+    return (
+        f'<span tabindex="0" aria-describedby="{element}">{text}</span>'
+        f'<span class="cell-details" role="tooltip" id="{element}" hidden>{html.escape(details, quote=False)}</span>'
+    )
 
 
 def provenance(label: str, found: Sequence[Record]) -> str:
@@ -52,24 +77,37 @@ def provenance(label: str, found: Sequence[Record]) -> str:
     if not found:
         return f"{label}: no records."
 
-    def several(values: Iterable[str]) -> str:
-        return " / ".join(sorted(set(values)))
-
     seeds = sorted({record.seed for record in found})
     span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
-    commits = several(
-        (r.source.commit[:7] if r.source.commit else "no commit") + ("+changes" if r.source.dirty else "")
-        for r in found
-    )
     dates = sorted({record.started.date().isoformat() for record in found})
     parts = [
-        several(record.data.description for record in found),
+        _several(record.data.description for record in found),
         f"seeds {span}" if len(seeds) > 1 else f"seed {seeds[0]}",
-        several(_machine(record) for record in found),
-        f"commit {commits}",
+        *_machine_and_commit(found),
         dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
     ]
     return f"{label}: {' · '.join(part for part in parts if part)}."
+
+
+def made_by(cell: Cell, found: Sequence[Record], column: Column) -> str:
+    """Return in one line what is behind a measured cell: seeds, interval, profile, data, device and commit.
+
+    Args:
+        cell: The values.
+        found: The records that they are from.
+        column: The cell's column, for its unit and digits.
+    """
+    good = statistics.finite(cell.values.values())
+    mean, half = statistics.interval(good)
+    low, high = (number(end, math.nan, column.unit, column.digits) for end in (mean - half, mean + half))
+    parts = [
+        f"n = {len(good)}" + f" of {len(cell.values)} runs" * (len(good) < len(cell.values)),
+        "no interval" if math.isnan(half) else f"95 % interval {low} to {high}",
+        f"profile {cell.profile}",
+        _several(r.data.name + " (stand-in)" * (r.data.kind == "stand-in") for r in found),
+        *_machine_and_commit(found),
+    ]
+    return " · ".join(parts)
 
 
 def sources(groups: Mapping[str, Sequence[Record]]) -> str:
@@ -112,6 +150,18 @@ def _alike(table: Table) -> bool:
     return len({(column.unit, column.direction) for column in table.columns}) == 1
 
 
+def _several(values: Iterable[str]) -> str:
+    return " / ".join(sorted(set(values)))
+
+
+def _machine_and_commit(found: Sequence[Record]) -> list[str]:
+    commits = _several(
+        (r.source.commit[:7] if r.source.commit else "no commit") + ("+changes" if r.source.dirty else "")
+        for r in found
+    )
+    return [_several(map(_machine, found)), commits if commits == "no commit" else f"commit {commits}"]
+
+
 def _machine(record: Record) -> str:
     on = record.environment
     return f"{on.device}, {on.threads} thread{'s' * (on.threads > 1)}, torch {on.versions['torch']}"
@@ -129,6 +179,7 @@ def settings_of(groups: Mapping[str, Sequence[Record]]) -> str:
 
 
 def cite(paper: Paper) -> str:
-    """Return the authors' last names and the year."""
-    names = " & ".join(author.split()[-1] for author in paper.authors)
+    """Return the authors' last names, of more than two the first's alone, and the year."""
+    first, *others = [author.split()[-1] for author in paper.authors]
+    names = f"{first} et al." if len(others) > 1 else " & ".join([first, *others])
     return f"{names} {paper.year}"

@@ -8,15 +8,17 @@ import pandas as pd
 from IPython.display import HTML
 
 from mtlutils import claims, profiles, reproduction, statistics
+from mtlutils.claims import Verdict
 from mtlutils.papers import Paper, Table
-from mtlutils.report.box import box, cite, headings, number, provenance, settings_of, units
+from mtlutils.report.box import box, cite, headings, made_by, number, provenance, settings_of, units, with_details
 from mtlutils.reproduction import PROFILES, Key, Measured
 
 
 def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) -> HTML:
     """Show a published table, cell by cell: published | reproduced | this run.
 
-    Of a figure that prints no numbers there is nothing published to show.
+    A measured cell says on hover and keyboard focus what it is made of: see :func:`mtlutils.report.box.made_by`. Of a
+    figure that prints no numbers there is nothing published to show.
 
     Args:
         paper: The paper.
@@ -44,7 +46,8 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     heading = headings(table)
     for column in table.columns:
         for source, what in sources.items():
-            values = {row: _cell(table, (row, column.id), what) for row in [*_rows(table), *extra]}
+            place = f"{paper.key}-{table_id}-{source.replace(' ', '-')}"
+            values = {row: _cell(table, (row, column.id), what, place) for row in [*_rows(table), *extra]}
             order = _ranking(table, column.id, what)
             text[heading[column.id], source] = [values[row] for row in values]
             marks[heading[column.id], source] = [
@@ -61,7 +64,9 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
         + " “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin
     )
     frame, classes = pd.DataFrame(text, index=labels), pd.DataFrame(marks, index=labels)
-    return box(frame, (caption, legend), notes, settings_of(settings), classes, table_id)
+    skippable = any(what is not None and what.cells for what in sources.values())
+    uuid = f"{paper.key}-{table_id}"
+    return box(frame, (caption, legend), notes, settings_of(settings), classes, uuid, skippable=skippable)
 
 
 def verdicts(paper: Paper, table_id: str) -> HTML:
@@ -72,8 +77,8 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
     rows = [
         {
             "claim": html.escape(verdict.statement),
-            "verdict": _badge(verdict.verdict),
-            "why": html.escape(verdict.reason) + _IN_PAPER[verdict.holds_in_paper],
+            "verdict": badge(verdict.verdict),
+            "why": html.escape(verdict.reason) + in_paper(verdict),
         }
         for verdict in found
     ]
@@ -83,26 +88,50 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
         "the intervals cover all comparisons of the table together."
     )
     frame = pd.DataFrame(rows)
-    return box(frame, (caption, legend), [_reproduced_from(table, best)], uuid=f"{table_id}-claims", index=False)
+    uuid = f"{paper.key}-{table_id}-claims"
+    return box(frame, (caption, legend), [_reproduced_from(table, best)], uuid=uuid, index=False)
 
 
-_IN_PAPER = {
-    True: "",
-    False: " <strong>The paper's own table contradicts the claim.</strong>",
-    None: " The paper prints no number for it.",
-}
+def table_anchor(paper: Paper, table_id: str) -> str:
+    """Return the id, in its chapter, of the table that :func:`comparison` shows."""
+    return f"T_{paper.key}-{table_id}"  # the Styler's prefix
+
+
+def claim_anchor(paper: Paper, table_id: str, claim: str) -> str:
+    """Return the id, in its chapter, of a claim's cell in the table that :func:`verdicts` shows."""
+    row = [each.id for each in paper.claims_on(table_id)].index(claim)
+    return f"{table_anchor(paper, table_id)}-claims_row{row}_col0"
+
+
+def badge(verdict: str, text: str = "") -> str:
+    """Return a verdict's badge: a frame, and the verdict or what else is given as its text."""
+    return f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(text or verdict)}</span>'
+
+
+def in_paper(verdict: Verdict) -> str:
+    """Return a sentence, as HTML, on a claim that the paper's own numbers do not bear out; empty where they do."""
+    return {
+        True: "",
+        False: " <strong>The paper's own table contradicts the claim.</strong>",
+        None: " The paper prints no number for it.",
+    }[verdict.holds_in_paper]
 
 
 def _rows(table: Table) -> dict[str, str]:
     return {row.id: row.label for row in table.rows}
 
 
-def _cell(table: Table, key: Key, source: Measured | None) -> str:
+def _cell(table: Table, key: Key, source: Measured | None, place: str) -> str:
     if source is None:
         return (table.printed(*key) if key[0] in _rows(table) else None) or "–"
-    cell = source.cells.get(key)
-    if cell is None:
+    if key not in source.cells:
         return "–"
+    details = made_by(source.cells[key], source.records[key], table.column(key[1]))
+    return with_details(_mean(table, key, source), details, f"{place}-{list(source.cells).index(key)}")
+
+
+def _mean(table: Table, key: Key, source: Measured) -> str:
+    cell = source.cells[key]
     column = table.column(key[1])
     good = statistics.finite(cell.values.values())
     # A run may end well and have no value: it never came to an accuracy whose epoch is asked for.
@@ -128,10 +157,6 @@ def _ranking(table: Table, column: str, source: Measured | None) -> list[str]:
     higher = table.column(column).direction == "higher"
     good = [row for row, mean in means.items() if not math.isnan(mean)]
     return sorted(good, key=lambda row: means[row], reverse=higher) if len(good) > 2 else []
-
-
-def _badge(verdict: str) -> str:
-    return f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
 
 
 def _reproduced_from(table: Table, found: Measured) -> str:

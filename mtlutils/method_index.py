@@ -1,0 +1,73 @@
+"""The registry of balancing methods -> the rows of their index in the book, without importing any of them."""
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from mtlutils import balancing, folders
+from mtlutils.errors import InputError
+
+CAPTION = "Balancing methods by name, which leads to the formula. Chapters are those that train with the method."
+NOTE = "Made from the registry, which `python -m mtlutils methods` prints, and from the parameters of the notebooks."
+HEADER = ["Method", "What it does", "Family", "Paper", "Extra passes", "Tested against", "Code", "Chapters"]
+
+
+def rows() -> list[list[str]]:
+    """Return a row of MyST cells for each registered method, as :data:`HEADER` names them.
+
+    What a method does is the first line of its class's docstring. Its chapters are the notebooks whose parameters name
+    it, in the notebook itself or in a profile.
+    """
+    project = tomllib.loads((folders.project() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    chapters = {notebook: _methods_of(notebook) for notebook in sorted(folders.project().glob("notebooks/*.ipynb"))}
+    made = []
+    for method in balancing.methods():
+        place, _, name = method.where.partition(":")
+        file = folders.project() / f"{place.replace('.', '/')}.py"
+        address = f"{project['urls']['Repository']}/blob/main/{file.relative_to(folders.project())}"
+        links = [f"[{n.stem}](../notebooks/{n.name})" for n, named in chapters.items() if method.name in named]
+        made.append(
+            [
+                f"[`{method.name}`](#method-{method.name})" if method.paper else f"`{method.name}`",
+                _summary(file, name),
+                method.family or "–",
+                f"{{cite:t}}`{method.paper}`" if method.paper else "–",
+                method.passes or "–",
+                method.tested or "–",
+                f"[`{name}`]({address})" if file.is_file() else "–",
+                ", ".join(links) or "–",
+            ]
+        )
+    return made
+
+
+def _summary(file: Path, name: str) -> str:
+    """Return the first line of a class's docstring, its maths in dollars."""
+    if not file.is_file():  # a method from outside
+        return "–"
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    docstrings = (ast.get_docstring(node) for node in body if isinstance(node, ast.ClassDef) and node.name == name)
+    first = (next(docstrings, None) or "–").split("\n\n")[0]
+    return re.sub(r":math:`([^`]*)`", r"$\1$", first)
+
+
+def _methods_of(notebook: Path) -> set[str]:
+    """Return every method that a notebook's parameters name."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    texts = [node.value for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    for profile in folders.project().glob(f"profiles/*/{notebook.stem}.yml"):
+        values = yaml.safe_load(profile.read_text(encoding="utf-8")).values()
+        texts += [text for value in values if isinstance(value, list) for text in value]
+    return {name for text in texts if isinstance(text, str) for name in _parsed(text)}
+
+
+def _parsed(text: str) -> list[str]:
+    try:
+        return [balancing.parse(text)[0]]
+    except InputError:
+        return []

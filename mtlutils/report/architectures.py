@@ -1,0 +1,157 @@
+"""Tables of sharing architectures."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+from IPython.display import HTML
+
+from mtlutils import deltas, statistics
+from mtlutils.figures import architectures
+from mtlutils.figures.drawing import methods_of, tasks_of
+from mtlutils.records import Record
+from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.dense import DELTA_M
+
+
+def sharing(groups: Mapping[str, Sequence[Record]]) -> HTML:
+    """Show each architecture's parameters, cost relative to hard sharing, accuracies and Δm over single-task models.
+
+    Args:
+        groups: Heading -> records of ``architectures``; a table each.
+    """
+    return HTML("".join(_sharing(*group) for group in groups.items()))
+
+
+def _sharing(heading: str, records: Sequence[Record]) -> str:
+    found = architectures.by_scheme(records)
+    schemes = methods_of(found)
+    improved = deltas.over_single_task(found)
+    sizes = {
+        "in training": architectures.costs(found, architectures.parameters),
+        "at inference": architectures.costs(found, lambda record: record.metrics.get("model/parameters/inference")),
+    }
+    ratios = {
+        "time": architectures.relative(architectures.costs(found, architectures.seconds)),
+        "memory": architectures.relative(
+            architectures.costs(found, lambda record: record.timing.step_memory_bytes, all_at_once=False)
+        ),
+    }
+    columns: dict[tuple[str, str], list[str]] = {}
+    for name, size in sizes.items():
+        # Their number is the same at every seed, but for layers that are chosen.
+        columns["parameters (thousands)", name] = [
+            number(statistics.interval(size.get(scheme, {}).values())[0] / 1000, math.nan, "", 1) for scheme in schemes
+        ]
+    for name, ratio in ratios.items():
+        columns[f"of a step, × {architectures.REFERENCE}", name] = [
+            number(*statistics.interval(ratio.get(scheme, {}).values()), "") for scheme in schemes
+        ]
+    for task in dict.fromkeys(str(task) for record in found for task in tasks_of(record)):
+        key = f"test/accuracy/{task}"
+        columns["test accuracy ↑ (%)", task] = [
+            _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)
+            for scheme in schemes
+        ]
+    columns["", DELTA_M] = [_delta(improved.get(scheme)) for scheme in schemes]
+    legend = (
+        f"{_standin(found)}Mean over seeds ± half the 95 % interval of the mean. Time: processor time on a CPU; "
+        "memory: the most that a step allocates at a time; both as ratios to hard sharing with the same seed. The "
+        "single-task models count together, but for memory, which is that of the larger: they train one after the "
+        "other. Δm: mean relative improvement in accuracy over single-task models, paired over seeds."
+    )
+    return box(
+        pd.DataFrame(columns, index=schemes),
+        (f"Ways to share a network. {heading}.", legend),
+        [provenance(heading, records)],
+        settings_of({heading: records}),
+        uuid=_uuid(f"sharing {heading}"),
+    ).data
+
+
+def rates(groups: Mapping[str, Sequence[Record]]) -> HTML:
+    """Show each architecture's validation accuracy at each learning rate, and Δm at the rate that this would choose.
+
+    Args:
+        groups: Heading -> records of ``architectures``; a table each.
+    """
+    return HTML("".join(_rates(*group) for group in groups.items()))
+
+
+def _rates(heading: str, records: Sequence[Record]) -> str:
+    found = architectures.by_scheme(records)
+    scores: dict[str, dict[float, float | None]] = {}
+    for scheme in methods_of(found):
+        each: dict[float, list[float | None]] = {}
+        for record in found:
+            if record.method == scheme:
+                rate = record.parameters["learning_rate"]
+                assert isinstance(rate, float)
+                each.setdefault(rate, []).extend(
+                    value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")
+                )
+        scores[scheme] = {rate: None if None in v else statistics.interval(v)[0] for rate, v in each.items()}
+    columns = sorted({rate for each in scores.values() for rate in each})
+    chosen = {
+        scheme: max((rate for rate in each if each[rate] is not None), key=lambda rate: each[rate] or 0.0, default=None)
+        for scheme, each in scores.items()
+    }
+    # Each network at its own rate, the single-task models too.
+    tuned = deltas.over_single_task([r for r in found if r.parameters["learning_rate"] == chosen[r.method]])
+    text: dict[tuple[str, str], list[str]] = {
+        ("validation accuracy ↑ (%) at learning rate", f"{rate:g}"): [
+            _percent([each[rate]]) if rate in each else "–" for each in scores.values()
+        ]
+        for rate in columns
+    }
+    marks = {
+        key: ["best" if chosen[scheme] == rate else "" for scheme in scores]
+        for key, rate in zip(text, columns, strict=True)
+    }
+    text["at the best rate", "rate"] = ["–" if rate is None else f"{rate:g}" for rate in chosen.values()]
+    text["at the best rate", DELTA_M] = [_delta(tuned.get(scheme)) for scheme in scores]
+    legend = (
+        f"{_standin(found)}Mean over tasks and seeds. Bold: best of its row. Δm: on test data, over single-task "
+        "models at their own best rate."
+    )
+    index = list(scores)
+    return box(
+        pd.DataFrame(text, index=index),
+        (f"Learning rates. {heading}.", legend),
+        [provenance(heading, records)],
+        settings_of({heading: records}),
+        pd.DataFrame({**marks, **dict.fromkeys(list(text)[len(columns) :], "")}, index=index),
+        _uuid(f"rates {heading}"),
+    ).data
+
+
+def _standin(found: Sequence[Record]) -> str:
+    names = sorted({record.data.name for record in found if record.data.kind == "stand-in"})
+    return f"On a stand-in ({', '.join(names)}), not on MNIST. " * bool(names)
+
+
+def _percent(values: Iterable[float | None]) -> str:
+    each = list(values)
+    good = [100 * value for value in statistics.finite(each)]
+    if not good:
+        return "diverged" if each else "–"
+    lost = len(each) - len(good)
+    return number(*statistics.interval(good), "") + f" ({lost} of {len(each)} diverged)" * bool(lost)
+
+
+def _delta(values: Mapping[int, float | None] | None) -> str:
+    if not values:
+        return "–"
+    good = statistics.finite(values.values())
+    if not good:
+        return "diverged"
+    mean, half = statistics.interval(good)
+    lost = len(values) - len(good)
+    spread = "" if math.isnan(half) else f" ± {half:.2f}"
+    mean = round(mean, 2) + 0.0  # no negative zero
+    return f"{mean:+.2f}{spread}" + f" ({lost} of {len(values)} diverged)" * bool(lost)
+
+
+def _uuid(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
