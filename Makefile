@@ -38,7 +38,8 @@ book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper fi
 test: lint book  ## lint, build the book, check the verdicts, run every test and validate every notebook
 	@$(BIN)/python -m mtlutils claims check
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
-	MTLUTILS_CACHE=$$cache $(BIN)/pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	MTLUTILS_CACHE=$$cache $(BIN)/pytest tests notebooks -n auto --maxprocesses 8 --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check --quiet .

@@ -101,10 +101,11 @@ def test_filters_narrow_the_ledger_and_say_how_far(ledger):
     assert set(texts(ledger, 4)) == {verdict}
     ledger.get_by_role("button", name="Show all").click()
     ledger.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === {total}")
-    ledger.get_by_label("Text").fill("HUQ table  3")
-    assert {(paper, table) for paper, table in zip(texts(ledger, 1), texts(ledger, 2), strict=True)} == {
-        ("Huq & Pervin 2022", "Table 3")
-    }
+    rows = [" ".join(text.split()).lower() for text in ledger.locator(SHOWN).all_inner_texts()]
+    ledger.get_by_label("Text").fill("NEWS  huq")
+    found = [" ".join(text.split()).lower() for text in ledger.locator(SHOWN).all_inner_texts()]
+    assert found == [row for row in rows if "news" in row and "huq" in row]
+    assert found
     ledger.get_by_label("Text").fill("no claim says this")
     assert count.inner_text() == f"0 of {total} claims"
 
