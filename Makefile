@@ -27,7 +27,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nolock: a killed run would leave its lock behind, and every later one would stop at it.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime input
 
-.PHONY: book test lint notebooks bench links lock clean help
+.PHONY: book test lint notebooks bench links pdf archive lock clean help
 
 book: $(READY)  ## run the notebooks and build the site; PROFILE=cpu or paper first trains what has no record
 	@mkdir -p $(LOGS)
@@ -55,6 +55,12 @@ bench: $(READY)  ## measure what a training step and its data cost, as ratios wi
 
 links: book  ## check every link to another site; needs the network
 	$(BIN)/jupyter-book build _build/stage --path-output _build/links --builder linkcheck
+
+pdf: book  ## print the book to _build/mtl-companion.pdf, through the system's Chromium
+	@$(BIN)/python book/print.py
+
+archive: book  ## pack the built book, its records, their metadata and checksums into one file
+	@$(BIN)/python book/archive.py
 
 lock: $(READY)  ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

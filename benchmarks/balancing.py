@@ -276,7 +276,7 @@ def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:
         least = ORDINARY if name == AGAIN or name != label else LEAST.get(known[name].passes, "")
         if least:
             of_passes = seconds[[f"{number} {one}" for one in PASSES]].set_axis(PASSES, axis=1)
-            predicted: pd.Series[float] = of_passes.assign(T=int(number)).eval(least)
+            predicted = of_passes.assign(T=int(number)).eval(least)
             row["predicted"] = (predicted / seconds[baseline]).median()
             row["measured / predicted"] = (seconds[part] / predicted).median()
         row["memory"] = memory[part] / memory[baseline]
@@ -295,10 +295,11 @@ def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:
 def parser() -> ArgumentParser:
     """Return the parser of what can be set."""
     made = turns.parser(__doc__, batch_size=64, steps=1)
-    made.set_defaults(rounds=3, device="cpu")
+    made.set_defaults(rounds=2, device="cpu")
     add = made.add_argument
     add("--tasks", default=[3, 20], type=int, nargs="+", metavar="N", help="numbers of tasks (3 20)")
-    add("--methods", default=balancing.names(), nargs="+", metavar="NAME", help="registered names (all)")
+    names = balancing.names()
+    add("--methods", default=names, choices=names, nargs="+", metavar="NAME", help="registered names (all)")
     chunk = "tasks that TorchJD differentiates at a time (all, which is its default)"
     add("--chunk", default=None, type=int, metavar="N", help=chunk)
     layout = "images and convolutions in this order, which most CPUs pool faster; PyTorch's default is the other"

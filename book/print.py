@@ -25,21 +25,30 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # It runs as root and without a screen, and asks nobody but this machine.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # What only works on a screen. A folded-away input of a notebook stays folded.
-ON_SCREEN = "script, form, button, .headerlink, .cell-details, .skip-cells, .d-print-none, details.above-input, .cell_input:empty"
+ON_SCREEN = "script, form, button, .headerlink, .cell-details, .skip-cells, .d-print-none, details.above-input"
 # Attributes that name elements by id.
 NAMING = ("id", "for", "headers", "aria-describedby", "aria-labelledby", "aria-controls")
-# Width in CSS pixels of what stands between an A4 page's margins, upright and on its side, as print.css sets them.
-WIDTHS = {"upright": 210 - 2 * 18, "sideways": 297 - 2 * 15}
+# Millimetres between the margins of an A4 page that print.css sets: its width, and width and height on its side.
+SPACE = [210 - 2 * 18, 297 - 2 * 15, 210 - 2 * 15]
 SMALLEST = 0.65
 """Scale below which a table turns on its side rather than shrink further."""
-FIT = """([upright, sideways, smallest]) => {
+FIT = """([upright, sideways, height, smallest]) => {
     const width = element => Math.max(element.scrollWidth, element.getBoundingClientRect().width);
     for (const table of document.querySelectorAll('.chapter table')) {
         const scale = upright / width(table);
         if (scale >= 1) continue;
-        const box = table.closest('.table-box') ?? table;
-        if (scale < smallest) box.classList.add('sideways');
-        table.style.zoom = scale < smallest ? Math.min(1, sideways / width(table)) : scale;
+        const box = table.closest('.table-box');
+        if (scale >= smallest || !box) {
+            table.style.zoom = scale;
+            continue;
+        }
+        // the lines below it shrink as well, so that they stay on its page, unless it fills several
+        box.classList.add('sideways');
+        let zoom = Math.min(1, sideways / width(table));
+        box.style.width = `${sideways / zoom}px`;
+        const pages = box.scrollHeight * zoom / height;
+        if (pages > 1 && pages < 1.5) zoom /= pages * 1.02;
+        box.style.zoom = zoom;
     }
     for (const maths of document.querySelectorAll('mjx-container[display="true"]'))
         if (maths.scrollWidth > upright) maths.style.zoom = upright / maths.scrollWidth;
@@ -76,10 +85,11 @@ def joined(root: Path) -> str:
     return "\n".join(
         [
             '<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">',
+            f"<title>{yaml.safe_load((root / '_config.yml').read_text(encoding='utf-8'))['title']}</title>",
             *head(list(pages.values()), root),
             "</head><body>",
             title_page(root),
-            f'<nav class="contents"><h1>Contents</h1><ol>{"".join(contents)}</ol></nav>',
+            f'<nav class="book-contents"><h1>Contents</h1><ol>{"".join(contents)}</ol></nav>',
             f'<main class="bd-content">{"".join(body)}</main></body></html>',
         ]
     )
@@ -100,6 +110,8 @@ def chapter(page: BeautifulSoup, file: str, files: list[str], deeper: bool) -> T
         element.decompose()
     ids = {element["id"] for element in article.select("[id]")}
     within = {f"{name}.html": name for name in files}
+    for text in article.find_all(string=re.compile(" ± ")):
+        text.replace_with(text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"))
     for element in article.find_all(True):
         for name in NAMING:
             if name in element.attrs:
@@ -195,16 +207,16 @@ def write(html: str, pdf: Path) -> None:
     (place / "index.html").write_text(html, encoding="utf-8")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=pdf.parent))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    pixels = {name: width * 96 / 25.4 for name, width in WIDTHS.items()}
+    pixels = [int(space * 96 / 25.4) for space in SPACE]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": int(pixels["upright"]), "height": 900})
+        page = browser.new_page(viewport={"width": pixels[0], "height": 900})
         page.set_default_timeout(300_000)
         page.emulate_media(media="print", color_scheme="light")
         page.goto(f"http://127.0.0.1:{server.server_port}/print/index.html")
         if page.locator(".math").count():
             page.wait_for_function("() => window.MathJax?.startup?.promise?.then(() => true)")
-        page.evaluate(FIT, [int(pixels["upright"]), int(pixels["sideways"]), SMALLEST])
+        page.evaluate(FIT, [*pixels, SMALLEST])
         page.pdf(path=pdf, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
         browser.close()
     server.shutdown()

@@ -5,11 +5,11 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from mtlutils import balancing, folders
-from mtlutils.errors import InputError
 
 CAPTION = "Balancing methods by name, which leads to the formula. Chapters are those that train with the method."
 NOTE = "Made from the registry, which `python -m mtlutils methods` prints, and from the parameters of the notebooks."
@@ -56,18 +56,16 @@ def _summary(file: Path, name: str) -> str:
 
 
 def _methods_of(notebook: Path) -> set[str]:
-    """Return every method that a notebook's parameters name."""
+    """Return every method that a notebook's parameters name: those called ``methods``, or a study's ``..._methods``."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    texts = [node.value for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    parameters: dict[str, Any] = {}
+    for cell in cells:
+        if "parameters" in cell["metadata"].get("tags", []):
+            for each in ast.parse("".join(cell["source"])).body:
+                if isinstance(each, ast.AnnAssign) and each.value is not None:
+                    parameters[f"notebook/{ast.unparse(each.target)}"] = ast.literal_eval(each.value)
     for profile in folders.project().glob(f"profiles/*/{notebook.stem}.yml"):
-        values = yaml.safe_load(profile.read_text(encoding="utf-8")).values()
-        texts += [text for value in values if isinstance(value, list) for text in value]
-    return {name for text in texts if isinstance(text, str) for name in _parsed(text)}
-
-
-def _parsed(text: str) -> list[str]:
-    try:
-        return [balancing.parse(text)[0]]
-    except InputError:
-        return []
+        values = yaml.safe_load(profile.read_text(encoding="utf-8"))
+        parameters |= {f"{profile.parent.name}/{name}": value for name, value in values.items()}
+    named = [value for name, value in parameters.items() if name.endswith(("/methods", "_methods"))]
+    return {balancing.parse(method)[0] for methods in named for method in methods}

@@ -192,10 +192,11 @@ def _records(good: list[Record], planned: Planned, now: datetime, repository: st
             [
                 f"`{name}`",
                 str(len(found)),
-                "; ".join(f"{p}: {len(keys & runs)} of {len(runs)}" for p, runs in planned.get(name, {}).items()),
-                "; ".join(f"{device}, {n} thread{'s' * (n > 1)}" for device, n in sorted(devices)),
-                ", ".join(_commit(repository, *each) for each in sorted(commits, key=str)),
-                *(f"{end(starts):%Y-%m-%d} ({(now - end(starts)).days} d)" if starts else "" for end in (min, max)),
+                "; ".join(f"{p}: {len(keys & runs)} of {len(runs)}" for p, runs in planned.get(name, {}).items())
+                or "–",
+                "; ".join(f"{device}, {n} thread{'s' * (n > 1)}" for device, n in sorted(devices)) or "–",
+                ", ".join(_commit(repository, *each) for each in sorted(commits, key=str)) or "–",
+                *(f"{end(starts):%Y-%m-%d} ({(now - end(starts)).days} d)" if starts else "–" for end in (min, max)),
                 str(sum(bool(staleness(record, planned)) for record in found)),
             ]
         )
@@ -222,7 +223,7 @@ def _stale(good: list[Record], broken: list[RecordError], planned: Planned) -> L
     return Listing(
         "Records that no longer fit the code, or cannot be read.",
         ["Experiment", "Method", "Records", "Why", "The first of them"],
-        rows or [["none", "", "0", "every record is one that a committed profile asks for", ""]],
+        rows or [["none", "–", "0", "every record is one that a committed profile asks for", "–"]],
         "A record is stale where its parameters are not those of its experiment's settings, or where no committed "
         "profile asks for a run with them. Its run is made again under another name; it can be deleted.",
     )

@@ -116,7 +116,7 @@ def load(
     description = records.Data(
         name="auxiliary tasks",
         kind="stand-in",
-        description=f"stand-in: generated regression on {n_features} features, noise {noise:g}, of each seed's own",
+        description=f"stand-in: regression on {n_features} features, noise {noise:g}, generated for each seed",
         checksums={name: _digest(*each) for name, each in arrays.items()},
         sizes=n_rows,
     )

@@ -64,7 +64,7 @@ def opinions(groups: Groups, tasks: Sequence[str], label: Callable[[Record], str
             for axis, name in zip(row, names, strict=True):
                 axis.set_title(name, fontsize="medium")
                 each = by_name.get(name, [])
-                for i, task in enumerate(tasks):
+                for i, task in enumerate(tasks, start=1):  # 0 is the main task, as in the figure of targets
                     points = [mean_band(values) for values in zip(*(of[task] for _, of in each), strict=False)]
                     line(axis, i, task, list(range(1, len(points) + 1)), points)
                 if each:

@@ -82,7 +82,7 @@ def per_seed(values: Mapping[str, Sequence[float]], label: str) -> Figure:
 
 def _arrow(axis: Axes, vector: np.ndarray, colour: str, label: str, style: object) -> None:
     arrow = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.8, "linestyle": style}
-    axis.annotate("", vector, (0, 0), arrowprops=arrow)
+    axis.annotate("", (vector[0], vector[1]), (0, 0), arrowprops=arrow)
     axis.plot([], [], color=colour, linestyle=style, label=label)  # for the legend, which takes no annotation
 
 

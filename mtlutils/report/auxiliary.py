@@ -33,17 +33,22 @@ class MainMetric:
 
     Attributes:
         key: Its name in records.
-        label: Its name and unit in tables.
+        name: Its name and unit in tables.
         factor: What brings it to that unit.
         digits: Digits after the point.
         is_higher_better: Whether higher is better.
     """
 
     key: str
-    label: str
+    name: str
     factor: float = 1.0
     digits: int = 2
     is_higher_better: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Its name with an arrow to where it is better."""
+        return f"{self.name} {'↑' if self.is_higher_better else '↓'}"
 
 
 def auxiliary_scheme(record: Record) -> str | None:
@@ -85,7 +90,7 @@ def _ground_truth(heading: str, found: Sequence[Record], tasks: Sequence[str], m
             used += [record for record in here if record.parameters["auxiliary"] in ("none", *tasks)]
     caption = f"What one auxiliary task at equal weights does to the main task. {heading}."
     legend = (
-        f"Gain in {metric.label} over the main task alone in the same architecture, paired over seeds; above zero, the "
+        f"Gain in {metric.name} over the main task alone in the same architecture, paired over seeds; above zero, the "
         "task helps. Mean ± half the 95 % interval of the mean."
     )
     frame = pd.DataFrame(columns, index=list(tasks))
@@ -111,7 +116,7 @@ def _main_task(heading: str, found: Sequence[Record], metric: MainMetric) -> str
     frame = pd.DataFrame(
         {
             label: {
-                metric.label: _number(list(_values(own, metric).values()), metric.digits),
+                metric.heading: _number(list(_values(own, metric).values()), metric.digits),
                 "gain over the main task alone ↑": ""
                 if own is alone
                 else _gain(_values(own, metric), baselines, metric),

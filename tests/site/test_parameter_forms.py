@@ -225,7 +225,7 @@ def test_copied_command_runs_with_the_parameters(browser, address, tmp_path):
     page.goto(f"{address}/{built('weighting_cost')}")
     page.evaluate(COPIED)
     page.locator("details.parameters summary").click()
-    asked = {"profile": 'it\'s "mine" [1]', "methods": ["equal", "adaptive(detach: false)"], "seeds": [3], "calls": 2}
+    asked = {"profile": 'it\'s "mine" [1]', "methods": ["equal", "adaptive(detach: false)"], "seeds": [3], "rounds": 4}
     for name, value in asked.items():
         page.get_by_label(f"{name} ").fill(value if isinstance(value, str) else json.dumps(value))
     page.locator("details.parameters").get_by_role("button", name="Copy").click()

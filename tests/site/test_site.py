@@ -49,7 +49,8 @@ def files_in_git() -> set[str]:
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    return {path for path in listed.stdout.splitlines() if (ROOT / path).exists()}
+    files = {path for path in listed.stdout.splitlines() if (ROOT / path).exists()}
+    return files | {str(folder) for path in files for folder in Path(path).parents}  # a link may name a folder
 
 
 def loaded(page: str) -> list[str]:
