@@ -1,7 +1,8 @@
 """What a training step costs by balancing method, beside TorchJD's own backward pass, for several numbers of tasks.
 
-Run it with ``python benchmarks/balancing.py``; ``--help`` lists what can be set. It needs no data set. Every number is
-a ratio within this one run to a step of a plain loop with the same number of tasks T: ``zero_grad``, forward,
+Run it with ``python benchmarks/balancing.py``; ``--help`` lists what can be set. Unlike what it says there, 2 rounds
+are made, on the CPU, so that all of it takes some five minutes on a quiet core. It needs no data set. Every number is a
+ratio within this one run to a step of a plain loop with the same number of tasks T: ``zero_grad``, forward,
 ``losses.sum().backward()``, ``step``. 1.2 is 20 % more time, or memory. All parts take turns, in an order drawn anew
 each round; medians and quartiles are over the rounds' ratios. ``plain, again`` is the same work twice: a smaller
 difference from 1 says nothing. Time is that of the processor, which other processes hardly change; on a GPU, the

@@ -103,10 +103,10 @@ def crate(software: dict[str, Any], published: str) -> dict[str, Any]:
     ]
     code = {
         "@id": software["codeRepository"],
-        "@type": "SoftwareSourceCode",
+        "@type": "SoftwareApplication",  # as source code it would have to be a file of the archive
         "name": software["identifier"],
         "version": software["version"],
-        "programmingLanguage": software["programmingLanguage"],
+        "softwareRequirements": software["runtimePlatform"],
         "url": software["codeRepository"],
     }
     whole = {
