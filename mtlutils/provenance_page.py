@@ -235,18 +235,15 @@ def _file(record: Record) -> str:
 
 
 def _data(good: list[Record]) -> Listing:
-    counts: Counter[tuple[str, str, str, str, str]] = Counter()
-    for record in good:
-        data = record.data
-        for file, checksum in data.checksums.items():
-            counts[data.name, data.kind, data.description, file, checksum] += 1
-    rows = [
-        [name, kind, f"`{file}`", f"`{checksum}`", description, str(n)]
-        for (name, kind, description, file, checksum), n in sorted(counts.items())
-    ]
+    counts = Counter(
+        (record.data.name, record.data.kind, file, checksum)
+        for record in good
+        for file, checksum in record.data.checksums.items()
+    )
+    rows = [[name, kind, f"`{file}`", f"`{sum_}`", str(n)] for (name, kind, file, sum_), n in sorted(counts.items())]
     return Listing(
         "The data behind the committed records, file by file; for generated data, array by array.",
-        ["Data set", "Kind", "File", "Checksum", "What it is", "Records"],
+        ["Data set", "Kind", "File", "Checksum", "Records"],
         rows,
         "As the records have them, which is what was read when the run began. "
         f"{sum(not record.data.checksums for record in good):,} records need no data.",
