@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -207,3 +208,8 @@ def create(method: str, n_tasks: int, **options: Any) -> Balancer:
 def _entry(name: str) -> Entry:
     entry = _METHODS[name]
     return entry if isinstance(entry, tuple) else (entry, "", "", "", "")
+
+
+# What other installed packages have: names and places, which are imported no sooner than ours.
+for _point in entry_points(group="mtlutils.balancing"):
+    register(_point.name, _point.value)
