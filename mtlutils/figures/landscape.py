@@ -8,18 +8,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from mtlutils import balancing, deltas, statistics
 from mtlutils.figures.drawing import COLOURS, MARKERS, STYLE, Groups, all_methods, grid, values_of
 from mtlutils.figures.trade_offs import step_costs
 from mtlutils.records import Record
 
+_LINEAR = 5.0  # percent, up to which an axis of Δm is linear; beyond, it is logarithmic
+
 
 def improvements(groups: Groups, panels: str) -> Figure:
     """Draw Δm over single-task models of every method: means over seeds with 95 % intervals, a dot a seed.
 
     Colours and marks are those of a method's family. Methods are in the order of the first panel, in every panel; a
-    cross at the left end is one with a diverged run.
+    cross at the left end is one with a diverged run. The axis is linear up to 5 %, and logarithmic beyond.
 
     Args:
         groups: Heading -> records.
@@ -43,6 +46,8 @@ def improvements(groups: Groups, panels: str) -> Figure:
                     each = found[heading, value].get(method, {})
                     _improvement(axis, y, list(each.values()), *_look(method))
                 axis.axvline(0, color="0.5", linewidth=1, zorder=0)
+                axis.set_xscale("symlog", linthresh=_LINEAR)
+                axis.xaxis.set_major_formatter("{x:g}")
                 axis.set(xlabel="Δm over single-task models (%)", title=value)
                 axis.set_yticks(range(len(names)), names, fontsize="small")
                 axis.set_ylim(len(names) - 0.5, -0.5)
@@ -67,7 +72,7 @@ def improvement_against_cost(groups: Groups, panels: str) -> Figure:
     """Draw Δm against the time and against the memory of a step, both relative to ``equal``.
 
     The methods that none is better and cheaper than at once are joined by a line and named, and so are the dearest.
-    Means over seeds; a method with a diverged run is left out.
+    Means over seeds; a method with a diverged run is left out. Δm has the axis of :func:`improvements`.
 
     Args:
         groups: Heading -> records; some must be of ``equal``.
@@ -110,6 +115,11 @@ def _against_cost(axis: Axes, means: Mapping[str, float], costs: Mapping[str, fl
             ha="right" if right else "left",
         )  # fmt: skip
     axis.axhline(0, color="0.5", linewidth=1, zorder=0)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("symlog", linthresh=_LINEAR)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter("{x:g}")
+        side.set_minor_locator(NullLocator())
     axis.margins(0.1, 0.12)
 
 

@@ -41,7 +41,8 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
     order = list(deltas.means(improved))
     methods = [*order, *(method for method in figures.methods_of(found) if method not in order)]
     columns: dict[tuple[str, str], list[str]] = {("", "acts on"): [_family(method) for method in methods]}
-    tasks = dict.fromkeys(str(task) for record in found for task in figures.tasks_of(record))
+    # In the order of a network that has them all: of single-task models, each has one.
+    tasks = [str(task) for task in max((figures.tasks_of(record) for record in found), key=len)]
     for task in tasks:
         for metric, (label, scale) in _SHOWN.items():
             key = f"test/{metric}/{task}"
