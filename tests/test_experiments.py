@@ -274,7 +274,7 @@ def test_wrong_option_is_told_before_anything_is_measured(made_up, measured):
 
 
 def test_unknown_experiment():
-    known = "adaptive_agnews, adaptive_cifar100, fingers, .*, weighting_cost"
+    known = "adaptive_agnews, adaptive_cifar100, .*, weighting_cost"
     with pytest.raises(InputError, match=f"unknown experiment 'nonesuch'; there are: {known}$"):
         experiments.load("nonesuch")
 

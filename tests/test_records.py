@@ -362,7 +362,7 @@ def test_schema_is_that_of_a_record():
     assert set(schema["required"]) == record.keys() - {"schema_version", "traces"}
     timing = schema["$defs"]["Timing"]
     assert timing["properties"].keys() == record["timing"].keys()
-    assert set(timing["required"]) == record["timing"].keys() - {"processor_seconds_per_step"}
+    assert set(timing["required"]) == record["timing"].keys() - {"processor_seconds_per_step", "step_memory_bytes"}
     assert schema["properties"]["schema_version"]["const"] == 1
     assert schema["additionalProperties"] is False
 
@@ -373,7 +373,8 @@ def test_committed_records_are_valid():
     assert len({record.key for record in good}) == len(good)
     for record in good:
         # Stand-in data have no place in results, but where the set may not be passed on and the profile says so.
-        asked = {(profiles.parameters(each, record.experiment) or {}).get("data", "none") for each in ("cpu", "paper")}
+        given = [profiles.parameters(each, record.experiment) or {} for each in ("cpu", "paper")]
+        asked = {value for each in given for name, value in each.items() if f"_{name}".endswith("_data")} or {"none"}
         assert record.data.kind in asked, f"{record.key}: on {record.data.kind} data, which no profile asks for"
         assert record.source.dirty is False, f"{record.key} was made by code that is in no commit"
         assert record.source.commit
