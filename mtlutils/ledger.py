@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mtlutils import claims, folders, papers, profiles, reproduction
+from mtlutils import claims, folders, papers, reproduction
 from mtlutils.claims import Verdict
 from mtlutils.comparisons import Comparison, describe
 from mtlutils.errors import InputError
@@ -100,7 +100,7 @@ def entries(records: Sequence[Record] | None = None, experiments: Container[str]
     for paper in map(papers.load, papers.names()):
         for table in paper.tables:
             if paper.claims_on(table.id) and (experiments is None or table.experiment in experiments):
-                measured = reproduction.reproduced(table) if records is None else _reproduced(table, records)
+                measured = reproduction.reproduced(table, records)
                 verdicts = claims.evaluate(paper, table.id, measured.published(table), CONFIDENCE)
                 n_tests = len({each.hypothesis for verdict in verdicts for each in verdict.comparisons})
                 level = (1 - CONFIDENCE) / n_tests
@@ -217,28 +217,6 @@ def bootstrap(entry: Entry, asked: Comparison) -> tuple[float, float] | None:
     found = stats.bootstrap((effects,), np.mean, confidence_level=1 - entry.level, method="BCa", rng=0)
     low, high = map(float, found.confidence_interval)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
-def _reproduced(table: Table, records: Sequence[Record]) -> Measured:
-    """What :func:`mtlutils.reproduction.reproduced` is to the committed records."""
-    own = [record for record in records if record.experiment == table.experiment and record.data.kind != "stand-in"]
-    study_of = {row.id: row.study for row in table.rows}
-    result = Measured()
-    for profile in reversed(reproduction.PROFILES):
-        parameters = profiles.parameters(profile, table.experiment)
-        if parameters is not None:
-            of_study = {study: profiles.of_study(parameters, study) for study in {"", *study_of.values()}}
-            chosen = {
-                record.key: record
-                for study, asked in of_study.items()
-                for record in own
-                if not study or study_of.get(table.row_of(record.method, record.parameters)) == study
-                if reproduction.belongs(record, asked)
-            }
-            better = reproduction.measured(table, chosen.values(), profile)
-            result.cells |= better.cells
-            result.records |= better.records
-    return result
 
 
 def _comparison(entry: Entry, asked: Comparison) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Losses of dense prediction, as in MTAN (Liu et al. 2019), averaged over the valid pixels of a batch.
 
 What is not valid has no influence on value or gradient. A batch without any valid pixel gives 0, with a graph and a
-gradient of 0, where published code divides by 0. Nothing is read back from the device.
+gradient of 0, where published code divides by 0. Nothing is read back from the device. And the loss of outputs that are
+supervised at two places.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -54,3 +57,18 @@ def normals(output: Tensor, target: Tensor) -> Tensor:
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)
+
+
+def supervised_twice(
+    loss: Callable[[Tensor, Tensor], Tensor], weight: float = 1.0
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of outputs (B, ...), plus ``weight`` times that of auxiliary ones (B, ...) below them, if any."""
+
+    def total(output: Tensor, target: Tensor) -> Tensor:
+        own, *auxiliary = output.split(len(target))
+        found = loss(own, target)
+        for each in auxiliary:
+            found = found + weight * loss(each, target)
+        return found
+
+    return total

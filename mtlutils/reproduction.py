@@ -57,7 +57,12 @@ def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
     )
 
 
-def committed(experiment: str, parameters: Mapping[str, Any], stand_in: bool = False) -> list[Record]:
+def committed(
+    experiment: str,
+    parameters: Mapping[str, Any],
+    stand_in: bool = False,
+    among: Iterable[Record] | None = None,
+) -> list[Record]:
     """Return the committed records that a notebook with these parameters asks for.
 
     They come in the order of its methods, then of the values that it lists for a setting, then by seed.
@@ -66,9 +71,13 @@ def committed(experiment: str, parameters: Mapping[str, Any], stand_in: bool = F
         experiment: Name of the experiment.
         parameters: The notebook's.
         stand_in: Whether those on stand-in data count, which may fill no cell beside a published number.
+        among: Records to take them from; None: the committed ones.
     """
     methods = [balancing.label(*balancing.parse(method)) for method in parameters["methods"]]
-    good, _ = _committed(experiment)
+    if among is None:
+        good, _ = _committed(experiment)
+    else:
+        good = [record for record in among if record.experiment == experiment]
     kinds = {"real", "none"} | ({"stand-in"} if stand_in else set())
     found = [record for record in good if record.data.kind in kinds and belongs(record, parameters)]
 
@@ -105,20 +114,26 @@ def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
     return result
 
 
-def reproduced(table: Table) -> Measured:
-    """Return, for each cell, what the committed records of the best profile that has any say.
+def reproduced(table: Table, among: Sequence[Record] | None = None) -> Measured:
+    """Return, for each cell, what the records of the best profile that has any say.
 
     They are those of the notebook's main runs and, for a row that names a study, of that study.
+
+    Args:
+        table: The published table.
+        among: Records to take them from; None: the committed ones.
     """
     study_of = {row.id: row.study for row in table.rows}
-    result = Measured(problems=[str(error) for error in _committed(table.experiment)[1]])
+    result = Measured()
+    if among is None:
+        result.problems += [str(error) for error in _committed(table.experiment)[1]]
     for profile in reversed(PROFILES):
         parameters = profiles.parameters(profile, table.experiment)
         if parameters is not None:
             found = {
                 record.key: record
                 for study in dict.fromkeys(["", *study_of.values()])
-                for record in committed(table.experiment, profiles.of_study(parameters, study))
+                for record in committed(table.experiment, profiles.of_study(parameters, study), among=among)
                 if not study or study_of.get(table.row_of(record.method, record.parameters)) == study
             }
             better = measured(table, found.values(), profile)

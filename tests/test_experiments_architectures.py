@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from made_up import a_record
 from torch.nn.functional import cross_entropy
 
-from mtlutils import experiments, figures, models, report, training
+from mtlutils import experiments, figures, losses, models, report, training
 from mtlutils.errors import InputError
 from mtlutils.experiments import architectures
 from mtlutils.experiments.architectures import Architecture, ArchitectureSettings
@@ -166,7 +166,7 @@ def test_wrong_settings_are_one_line(options, message, tmp_path):
 def test_auxiliary_losses_are_added_in_training_alone():
     model = network(architecture="auxiliary_modules", auxiliary_weight=0.5)
     images, target = torch.rand(3, 1, 36, 36), torch.tensor([1, 0, 9])
-    loss = architectures.supervised_twice(0.5)
+    loss = losses.supervised_twice(cross_entropy, 0.5)
     outputs = model(images)
     auxiliary = models.AuxiliaryModules.forward(model, images)
     assert list(outputs) == list(TASKS)

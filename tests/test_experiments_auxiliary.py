@@ -17,6 +17,7 @@ from mtlutils.autosem import InTurns
 from mtlutils.errors import InputError
 from mtlutils.experiments import auxiliary_tasks
 from mtlutils.experiments.auxiliary_tasks import TASKS
+from mtlutils.losses import supervised_twice
 from mtlutils.models import MultiTaskModel
 
 EXPERIMENT = experiments.load("auxiliary_tasks")
@@ -133,7 +134,7 @@ def test_modules_train_with_the_tasks_and_are_gone_when_it_is_measured():
     trained, tested = model.train()(*inputs), model.eval()(*inputs)
     assert {task: len(output) for task, output in trained.items()} == dict.fromkeys(TASKS["generated"], 10)
     torch.testing.assert_close({task: output[:5] for task, output in trained.items()}, tested)
-    loss = auxiliary_tasks._summed(mse_loss, trained["main"], targets["main"])
+    loss = supervised_twice(mse_loss)(trained["main"], targets["main"])
     parts = mse_loss(trained["main"][:5], targets["main"]), mse_loss(trained["main"][5:], targets["main"])
     assert loss.item() == pytest.approx(sum(parts).item())
     loss.backward()

@@ -4,14 +4,14 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mtlutils import metrics, models, training
+from mtlutils import losses, metrics, models, training
 from mtlutils.data import multi_mnist
 from mtlutils.errors import InputError
 from mtlutils.experiments import single_step_multimnist
@@ -107,28 +107,6 @@ class Residual(nn.Module):
         return torch.relu(x + self.layer(x))
 
 
-class SupervisedTwice(models.AuxiliaryModules):
-    """Auxiliary modules whose outputs travel with those of their tasks, to be trained by :func:`supervised_twice`."""
-
-    def forward(self, *inputs: Any, tasks: Any = None) -> dict[str, Tensor]:
-        """Return each asked task's output (B, C); in training mode (2B, C), the auxiliary one below it."""
-        outputs = super().forward(*inputs, tasks=tasks)
-        if not self.training:
-            return outputs
-        asked = self.heads if tasks is None else tasks
-        return {task: torch.cat([outputs[task], outputs[self.auxiliary_name(task)]]) for task in asked}
-
-
-def supervised_twice(weight: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the cross entropy of outputs (B, C), plus ``weight`` times that of auxiliary ones below them, if any."""
-
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        own, *auxiliary = output.split(len(target))
-        return cross_entropy(own, target) + sum(weight * cross_entropy(each, target) for each in auxiliary)
-
-    return loss
-
-
 @dataclasses.dataclass(frozen=True)
 class Watched:
     """A training split that calls a function before every batch.
@@ -201,7 +179,7 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
             heads = {task: nn.Linear(settings.backbones * N_FEATURES, n) for task, n in n_classes.items()}
             return models.MultiBackbone([encoder] * settings.backbones, heads)
         case "auxiliary_modules":
-            return SupervisedTwice(encoder, heads, example=example, auxiliary_weight=settings.auxiliary_weight)
+            return models.SupervisedTwice(encoder, heads, example=example, auxiliary_weight=settings.auxiliary_weight)
         case "adashare":
             return models.AdaShare(
                 encoder,
@@ -279,7 +257,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         model=model,
         balancer=balancer,
         optimizer=torch.optim.SGD([*model.parameters(), *balancer.parameters()], lr=settings.learning_rate),
-        losses=dict.fromkeys(n_classes, supervised_twice(settings.auxiliary_weight)),
+        losses=dict.fromkeys(n_classes, losses.supervised_twice(cross_entropy, settings.auxiliary_weight)),
         metrics={task: metrics.classification(n).to(device) for task, n in n_classes.items()},
         splits={
             "train": data.train if before is None else Watched(data.train, before),

@@ -23,8 +23,8 @@ from mtlutils.data.images import ImageSplit
 from mtlutils.errors import InputError
 from mtlutils.experiments import single_step_multimnist
 from mtlutils.experiments.experiment import Experiment, Run, Settings
-from mtlutils.models import AuxiliaryModules, GatedSharing, MultiTaskModel, in_stages, lenet, mlp
-from mtlutils.models.stages import EncoderFactory
+from mtlutils.losses import supervised_twice
+from mtlutils.models import GatedSharing, MultiTaskModel, SupervisedTwice, in_stages, lenet, mlp
 from mtlutils.records import Data
 from mtlutils.task_losses import stacked
 
@@ -156,26 +156,9 @@ def _build(settings: AuxiliarySettings, bound: _Bound, example: tuple[Any, ...])
         assert isinstance(new, nn.Sequential)
         return in_stages(new, bound.ends)
 
-    factory: EncoderFactory = stages
     if settings.architecture == "gated_sharing":
-        return _WatchedGates(factory, heads, example=example)
-    return _WithModules(factory, heads, example=example)
-
-
-class _WithModules(AuxiliaryModules):
-    """In training, a task's output holds its module's predictions below its own, against the same targets."""
-
-    def forward(self, *inputs: Any, tasks: Any = None) -> dict[str, Tensor]:
-        outputs = super().forward(*inputs, tasks=tasks)
-        asked = [task for task in outputs if task in self.heads]
-        if not self.training:
-            return outputs
-        return {task: torch.cat([outputs[task], outputs[self.auxiliary_name(task)]]) for task in asked}
-
-
-def _summed(loss: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of the task's own predictions plus that of its module, if any."""
-    return torch.stack([loss(part, target) for part in output.split(len(target))]).sum()
+        return _WatchedGates(stages, heads, example=example)
+    return SupervisedTwice(stages, heads, example=example)
 
 
 def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
@@ -186,7 +169,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     bound = _bind(settings, run.seed, device)
     example, _ = next(bound.splits["train"].batches(2))
     tasks = settings.names
-    losses = dict.fromkeys(tasks, partial(_summed, bound.loss))
+    losses = dict.fromkeys(tasks, supervised_twice(bound.loss))
 
     def start() -> MultiTaskModel:
         torch.manual_seed(run.seed)

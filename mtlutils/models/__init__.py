@@ -1,7 +1,7 @@
 """Networks: a shared encoder and one head a task, or another way to share."""
 
 from mtlutils.models.adashare import AdaShare
-from mtlutils.models.auxiliary_modules import AuxiliaryModules
+from mtlutils.models.auxiliary_modules import AuxiliaryModules, SupervisedTwice
 from mtlutils.models.cross_stitch import CrossStitch
 from mtlutils.models.dilated_resnet import dilated_resnet, pretrained_weights
 from mtlutils.models.fingers_cnn import fingers_cnn
@@ -32,6 +32,7 @@ __all__ = [
     "MultilinearRelationship",
     "Sluice",
     "SoftSharing",
+    "SupervisedTwice",
     "TaskRouting",
     "dilated_resnet",
     "dilated_resnet_mtan",

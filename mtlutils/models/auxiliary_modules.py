@@ -112,3 +112,18 @@ class AuxiliaryModules(MultiTaskModel):
         model = MultiTaskModel(self.encoder, {**self.heads})
         model.training = self.training
         return model
+
+
+class SupervisedTwice(AuxiliaryModules):
+    """Auxiliary modules whose outputs travel with those of their tasks, for :func:`mtlutils.losses.supervised_twice`.
+
+    A balancing method then has one loss a task.
+    """
+
+    def forward(self, *inputs: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return each asked task's output (B, C); in training mode (2B, C), the auxiliary one below it."""
+        asked = list(self.heads if tasks is None else tasks)
+        outputs = super().forward(*inputs, tasks=asked)
+        if not self.training:
+            return outputs
+        return {task: torch.cat([outputs[task], outputs[self.auxiliary_name(task)]]) for task in asked}
