@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlutils.balancing.gradients import add_gradient
+from mtlutils.balancing.gradients import add_gradients
 from mtlutils.models import MultiTaskModel
 
 
@@ -61,9 +61,6 @@ def adding_penalty(model: MultiTaskModel) -> Callable[..., None]:
             return
         # An update rule gives some of the parameters no gradient at a time: the step leaves those alone.
         updated = [parameter for parameter in model.parameters() if parameter.grad is not None]
-        gradients = torch.autograd.grad(penalty, updated, allow_unused=True)
-        for parameter, gradient in zip(updated, gradients, strict=True):
-            if gradient is not None:
-                add_gradient(parameter, gradient)
+        add_gradients(updated, torch.autograd.grad(penalty, updated, allow_unused=True))
 
     return add

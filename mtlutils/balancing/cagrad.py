@@ -5,7 +5,7 @@ from typing import Unpack
 from torchjd.aggregation import CAGradWeighting
 
 from mtlutils.balancing.gradient_method import GradientMethod, Options
-from mtlutils.balancing.solvers import require
+from mtlutils.errors import InputError
 
 
 class CAGrad(GradientMethod):
@@ -27,4 +27,8 @@ class CAGrad(GradientMethod):
 
     def __init__(self, n_tasks: int, c: float = 0.4, **options: Unpack[Options]) -> None:
         super().__init__(n_tasks, CAGradWeighting(c), **options)
-        require("CLARABEL", "clarabel", "cagrad")
+        import cvxpy  # slow to import
+
+        # Without it TorchJD would go on, with the weights it had.
+        if "CLARABEL" not in cvxpy.installed_solvers():
+            raise InputError("cagrad needs the solver CLARABEL of the package clarabel; run pip install clarabel")

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 from torchjd.aggregation import Weighting
 
 from mtlutils.balancing.balancer import Balancer, Closure
-from mtlutils.balancing.gradients import add_gradient, task_gradients
+from mtlutils.balancing.gradients import add_gradients, split_like, task_gradients
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
@@ -92,9 +92,7 @@ class GradientMethod(Balancer):
             InputError: the model has no shared parameters that learn.
         """
         shared = _learned(model.shared_parameters())
-        combined = self._combine(losses, shared, model)
-        for parameter, gradient in zip(shared, combined, strict=True):
-            add_gradient(parameter, gradient)
+        add_gradients(shared, self._combine(losses, shared, model))
 
     def step(self, closure: Closure, model: MultiTaskModel, optimizer: torch.optim.Optimizer) -> Tensor:
         """Take one optimiser step; arguments and result as for every method.
@@ -117,8 +115,7 @@ class GradientMethod(Balancer):
         in_encoder = set(model.encoder.parameters())
         outside = [parameter for parameter in _learned(model.shared_parameters()) if parameter not in in_encoder]
         combined = self._combine(losses, [*leaves, *outside], model)
-        for parameter, gradient in zip(outside, combined[len(leaves) :], strict=True):
-            add_gradient(parameter, gradient)
+        add_gradients(outside, combined[len(leaves) :])
         torch.autograd.backward(outputs, combined[: len(leaves)])
         optimizer.step()
         return losses.detach()
@@ -132,11 +129,8 @@ class GradientMethod(Balancer):
         combined, self.weights = self.aggregate(matrix)
         weights = self.weights if self.heads == "weighted" and self.weights is not None else torch.ones(self.n_tasks)
         for weight, gradients in zip(weights.to(matrix), of_heads, strict=True):
-            for parameter, gradient in zip(own, gradients, strict=True):
-                if gradient is not None:
-                    add_gradient(parameter, weight * gradient)
-        parts = combined.split([tensor.numel() for tensor in shared])
-        return [part.view_as(tensor).to(tensor.dtype) for part, tensor in zip(parts, shared, strict=True)]
+            add_gradients(own, gradients, weight)
+        return split_like(combined, shared)
 
 
 def gramian_of(matrix: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The gradient of each task's loss on its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 
 import torch
@@ -32,14 +32,15 @@ def each_gradient(
 
 
 def task_gradients(
-    losses: Tensor, shared: Sequence[Tensor], own: Sequence[Tensor]
+    losses: Tensor, shared: Sequence[Tensor], own: Sequence[Tensor], retain_graph: bool = False
 ) -> tuple[Tensor, list[tuple[Tensor | None, ...]]]:
     """Differentiate every task's loss with respect to shared parameters and the tasks' own, in T backward passes.
 
     Args:
-        losses: Task losses (T,), with their graph, which is freed.
+        losses: Task losses (T,), with their graph.
         shared: What tasks share, P numbers in all: parameters, or a representation.
         own: The other parameters.
+        retain_graph: Whether the graph must outlive the last task.
 
     Returns:
         The shared parameters' gradients (T, P), a row a task, zero where a task does not use a parameter; and for each
@@ -49,16 +50,27 @@ def task_gradients(
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in shared))
     matrix = losses.new_empty(len(losses), sum(tensor.numel() for tensor in shared), dtype=dtype)
     of_own = []
-    for row, gradients in zip(matrix, each_gradient(losses, [*shared, *own]), strict=True):
+    for row, gradients in zip(matrix, each_gradient(losses, [*shared, *own], retain_graph), strict=True):
         of_shared = zip(shared, gradients, strict=False)
         torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in of_shared], out=row)
         of_own.append(gradients[len(shared) :])
     return matrix, of_own
 
 
-def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Add to what a parameter's ``grad`` holds, if anything."""
-    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+def split_like(vector: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Cut a vector (P,) into parts of the tensors' shapes and types, P numbers in all."""
+    parts = vector.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def add_gradients(
+    parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor | None], weight: Tensor | None = None
+) -> None:
+    """Add gradients, one a parameter, times a weight, to what the parameters' ``grad`` hold; None adds nothing."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            weighted = gradient if weight is None else weight * gradient
+            parameter.grad = weighted if parameter.grad is None else parameter.grad + weighted
 
 
 def _roots(losses: Tensor) -> Sequence[Tensor | GradientEdge]:

@@ -1,13 +1,14 @@
 """Orthogonal gradients (Suteu & Guo 2019)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mtlutils.balancing.balancer import Balancer
-from mtlutils.balancing.gradients import add_gradient, each_gradient
+from mtlutils.balancing.gradient_method import gramian_of
+from mtlutils.balancing.gradients import add_gradients, each_gradient, split_like, task_gradients
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
@@ -18,8 +19,9 @@ class Orthogonal(Balancer):
     .. math:: \sum_t L_t + \alpha \sum_{s < t} \cos^2(g_s, g_t), \qquad g_t = \nabla_\theta L_t
 
     Suteu & Guo 2019 (*Regularizing deep multi-task networks using orthogonal gradients*). The penalty is differentiated
-    once more, through the gradients; a step takes T backward passes whose graph is kept, one through all of them and an
-    ordinary one. What the penalty adds is no multiple of any task's gradient, so that ``weights`` is None.
+    once more, through the gradients. A step takes T ordinary backward passes, from which follows how the penalty pulls
+    on each :math:`g_t`; then, one task after the other, a backward pass whose graph is kept and one through that graph.
+    What the penalty adds is no multiple of any task's gradient, so that ``weights`` is None.
 
     What is left to choose:
 
@@ -58,23 +60,37 @@ class Orthogonal(Balancer):
         shared = [parameter for parameter in model.shared_parameters() if parameter.requires_grad]
         if not shared:
             raise InputError("orthogonal needs shared parameters that learn; the model has none")
-        penalty = self.strength * self.penalty(losses, shared)
-        others = [parameter for parameter in model.task_parameters() if parameter.requires_grad]
-        targets = shared if self.penalised == "shared" else [*shared, *others]
-        if penalty.requires_grad:  # not where every loss is linear in the parameters
-            gradients = torch.autograd.grad(penalty, targets, retain_graph=True, allow_unused=True)
-            for parameter, gradient in zip(targets, gradients, strict=True):
-                if gradient is not None:
-                    add_gradient(parameter, gradient)
-        losses.sum().backward()
+        own = [parameter for parameter in model.task_parameters() if parameter.requires_grad]
+        matrix, of_own = task_gradients(losses, shared, own, retain_graph=True)  # (T, P)
+        add_gradients(shared, split_like(matrix.sum(dim=0), shared))
+        for gradients in of_own:
+            add_gradients(own, gradients)
 
-    def penalty(self, losses: Tensor, shared: list[torch.nn.Parameter]) -> Tensor:
-        """Return the squared cosines between the gradients of ``losses`` (T,), summed up, with their graph."""
-        rows = []
-        for gradients in each_gradient(losses, shared, create_graph=True):
-            parts = zip(shared, gradients, strict=True)
-            rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in parts]))
-        directions = normalize(torch.stack(rows), dim=1)
-        squared = (directions @ directions.T).triu(diagonal=1).square().sum()
-        n_pairs = self.n_tasks * (self.n_tasks - 1) / 2
-        return squared / max(n_pairs, 1) if self.pairs == "mean" else squared
+        gramian = gramian_of(matrix).requires_grad_()
+        (slope,) = torch.autograd.grad(self.strength * self.penalty(gramian), gramian)
+        # The penalty's gradient with respect to the tasks' gradients is a combination of these: a row each.
+        pulls = (slope + slope.T).to(matrix)  # (T, T)
+        targets = shared if self.penalised == "shared" else [*shared, *own]
+        graphs = each_gradient(losses, shared, create_graph=True)
+        # The graph of one task's gradient after the other's: all of them at once would take T times the memory.
+        for row in pulls:
+            add_gradients(targets, _second(next(graphs), split_like(row @ matrix, shared), targets))
+
+    def penalty(self, gramian: Tensor) -> Tensor:
+        """Return the squared cosines between gradients of inner products (T, T), summed up or their mean."""
+        squared_lengths = gramian.diagonal().clamp(min=1e-30)  # the cosine with a gradient of length 0 is 0
+        squared = gramian.square() / (squared_lengths[:, None] * squared_lengths)
+        total = squared.triu(diagonal=1).sum()
+        return total / max(self.n_tasks * (self.n_tasks - 1) / 2, 1) if self.pairs == "mean" else total
+
+
+def _second(
+    gradients: Sequence[Tensor | None], vectors: Sequence[Tensor], targets: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    """Differentiate gradients' inner products with vectors; a function, so that the gradients' graph ends with it."""
+    # A parameter in which the loss is linear, or which it does not have, adds nothing.
+    curved = [(g, vector) for g, vector in zip(gradients, vectors, strict=True) if g is not None and g.requires_grad]
+    if not curved:
+        return [None] * len(targets)
+    outputs, weights = zip(*curved, strict=True)
+    return torch.autograd.grad(outputs, targets, weights, retain_graph=True, allow_unused=True)

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from mtlutils.balancing.balancer import Balancer
-from mtlutils.balancing.gradients import add_gradient, task_gradients
+from mtlutils.balancing.gradients import add_gradients, split_like, task_gradients
 from mtlutils.models import MultiTaskModel
 
 Vectors = Sequence[Sequence[float]]
@@ -88,13 +88,9 @@ class ParetoMTL(Balancer):
         own = [parameter for parameter in model.task_parameters() if parameter.requires_grad]
         matrix, of_heads = task_gradients(losses, shared, own)  # (T, P)
         self.weights = self._weigh_gradients(matrix @ matrix.T, losses.detach())
-        combined = (self.weights @ matrix).split([parameter.numel() for parameter in shared])
-        for parameter, gradient in zip(shared, combined, strict=True):
-            add_gradient(parameter, gradient.view_as(parameter))
+        add_gradients(shared, split_like(self.weights @ matrix, shared))
         for weight, gradients in zip(self.weights, of_heads, strict=True):
-            for parameter, head_gradient in zip(own, gradients, strict=True):
-                if head_gradient is not None:
-                    add_gradient(parameter, weight * head_gradient)
+            add_gradients(own, gradients, weight)
 
     def _weigh_gradients(self, gramian: Tensor, losses: Tensor) -> Tensor:
         n_tasks = self.n_tasks

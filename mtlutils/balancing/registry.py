@@ -81,7 +81,7 @@ _METHODS: dict[str, Place | Entry] = {
     "mgda": ("mtlutils.balancing.mgda:MGDA", "gradients", "sener2018", "T backward",
         "three pairs of gradients by hand; no loss rises"),
     "nash_mtl": ("mtlutils.balancing.nash_mtl:NashMTL", "gradients", "navon2022", "T backward",
-        "its equation; one gradient and orthogonal ones by hand; no loss rises"),
+        "its equation; TorchJD's solver; one gradient and orthogonal ones by hand; no loss rises"),
     "orthogonal": ("mtlutils.balancing.orthogonal:Orthogonal", "gradients", "suteu2019", "T backward, twice",
         "finite differences; penalties by hand; equal weights at strength 0"),
     "pareto_mtl": ("mtlutils.balancing.pareto_mtl:ParetoMTL", "gradients", "lin2019", "T backward",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mtlutils.balancing.balancer import Closure
-from mtlutils.balancing.gradients import add_gradient, each_gradient
+from mtlutils.balancing.gradients import add_gradients, each_gradient
 from mtlutils.balancing.split_only import SplitOnly, substituted
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
@@ -80,9 +80,7 @@ class SingleStep(SplitOnly):
             )
             if not any(gradient is not None for gradient in outer):
                 raise InputError("single_step: the closure's losses do not come from the model's shared parameters")
-            for parameter, gradient in zip(shared, outer, strict=True):
-                if gradient is not None:
-                    add_gradient(parameter, gradient)
+            add_gradients(shared, outer)
             stepped.append(loss.detach())
         self.traced = {"stepped_loss": torch.stack(stepped)}
         return losses.detach()
