@@ -30,7 +30,7 @@ Acquisition = Literal["expected_improvement", "upper_confidence_bound"]
 class TaskSelection:
     r"""The first stage: a bandit whose arms are tasks, by Thompson sampling, for rewards whose chances change.
 
-    The utility of task k, the chance that training on it pays, is :math:`\theta_k \sim \mathrm{Beta}(\alpha_k,
+    The utility of task k, the chance that training on it pays, is :math:`q_k \sim \mathrm{Beta}(\alpha_k,
     \beta_k)`. Of one draw a task, the largest decides what is trained on next. It brings the reward r, 1 where the main
     task's validation metric is no worse than before, or 0. All tasks are then forgotten a little, towards the prior,
     and the one that was trained on learns:

@@ -9,18 +9,18 @@ from mtlutils.balancing.balancer import Balancer
 
 
 class Adaptive(Balancer):
-    r"""Weights proportional to the losses: :math:`w_t = n L_t / \sum_i L_i`, total :math:`\sum_t w_t L_t`.
+    r"""Weights proportional to the losses: :math:`w_t = T L_t / \sum_i L_i`, total :math:`\sum_t w_t L_t`.
 
-    Huq & Pervin 2022, Algorithm 1, with n the number of tasks, so that the weights sum to n.
+    Huq & Pervin 2022, Algorithm 1, whose n is the number of tasks T, so that the weights sum to T.
 
     The paper leaves two choices open:
 
     Args:
-        n_tasks: Number of tasks n.
+        n_tasks: Number of tasks T.
         detach: Whether the weights count as constants when the total is differentiated. If not, the total is the
-            function :math:`n \sum_t L_t^2 / \sum_t L_t`, whose derivative is the weight really applied:
-            :math:`n (2 L_t S - Q) / S^2` with :math:`S = \sum_i L_i`, :math:`Q = \sum_i L_i^2`. It is *negative* for
-            a task whose loss is below :math:`Q / 2S`: the easy task is then unlearned.
+            function :math:`T \sum_t L_t^2 / \sum_t L_t`, whose derivative is the weight really applied:
+            :math:`T (2 L_t S - Q) / S^2` with :math:`S = \sum_i L_i`, :math:`Q = \sum_i L_i^2`. It is *negative* for
+            a task whose loss is below :math:`Q / 2S`: the loss of an easy task is then driven up.
         every: ``"step"`` takes the losses of the current batch, as Algorithm 1 reads; ``"epoch"`` takes the mean
             losses of the previous epoch, as sections 2.2 and 3.3 say, with weights 1 during the first. The weights
             are then constants whatever ``detach`` says, so ``detach=False`` is refused.
