@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README, CONTRIBUTING, RERUN = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "book" / "rerun.md"
+PROSE = [README, *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -64,6 +65,15 @@ def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert links
     assert not [link for link in links if not urlsplit(link).scheme and not (ROOT / link).exists()]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_no_result_is_typed(page):
+    text = page.read_text()
+    if page.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert not re.findall(r".*(?:± ?\d|\d points\b|\d\.\d+ ?%(?! quantile)).*", text)
 
 
 @pytest.fixture(scope="module")

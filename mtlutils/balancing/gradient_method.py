@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
-from torchjd.aggregation import Weighting
 
 from mtlutils.balancing.balancer import Balancer, Closure
 from mtlutils.balancing.gradients import add_gradients, split_like, task_gradients
 from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting  # takes seconds to import
 
 Gradients = Literal["shared", "representation"]
 Heads = Literal["own", "weighted"]
@@ -54,7 +56,7 @@ class GradientMethod(Balancer):
     def __init__(
         self,
         n_tasks: int,
-        weighting: Weighting[Any] | None = None,
+        weighting: "Weighting[Any] | None" = None,
         gradients: Gradients = "shared",
         heads: Heads = "own",
     ) -> None:

@@ -64,10 +64,13 @@ class NashMTL(GradientMethod):
 
 
 def bargain(gramian: Array) -> Array:
-    """Return the weights w > 0 (T,) with Mw = 1 / w for a Gramian M (T, T); 0 for tasks whose gradient is zero.
+    """Return the weights w > 0 (T,) with ``gramian @ w = 1 / w``, and 0 for tasks whose gradient is zero.
 
-    Where some w > 0 has Mw = 0, as two opposite gradients do, no such weights exist; those returned then are large, and
-    near to such a w.
+    Where some w > 0 has ``gramian @ w = 0``, as with two opposite gradients, no such weights exist; those returned then
+    are large, and near to such a w.
+
+    Args:
+        gramian: Inner products (T, T) of the tasks' gradients.
     """
     lengths = np.sqrt(np.diag(gramian))
     some = lengths > 0
