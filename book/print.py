@@ -4,7 +4,8 @@
     python book/print.py
 
 The chapters' articles are joined in the order of `_toc.yml` into one page, in which a link to another chapter leads to
-its place on that page. Chromium sets the maths as the site does, and makes the PDF's outline from the headings.
+its place on that page. Chromium sets the maths as the site does, and makes the PDF's outline from the headings. It does
+not know on which page a link ends, so that the contents get their page numbers from a first print.
 """
 
 import re
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from bs4 import BeautifulSoup, Tag
+from pypdf import PdfReader
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # It runs as root and without a screen, and asks nobody but this machine.
@@ -52,6 +54,11 @@ FIT = """([upright, sideways, height, smallest]) => {
     }
     for (const maths of document.querySelectorAll('mjx-container[display="true"]'))
         if (maths.scrollWidth > upright) maths.style.zoom = upright / maths.scrollWidth;
+}"""
+
+NUMBER = """pages => {
+    for (const link of document.querySelectorAll('.book-contents a'))
+        link.dataset.page = pages[link.hash.slice(1)] ?? 999;
 }"""
 
 
@@ -185,6 +192,13 @@ def title_page(root: Path) -> str:
     )
 
 
+def pages_of(pdf: Path) -> dict[str, int]:
+    """Return on which page of a print each place is that a link leads to, by its id."""
+    reader = PdfReader(pdf)
+    numbers = {name: reader.get_destination_page_number(place) for name, place in reader.named_destinations.items()}
+    return {name.removeprefix("/"): number + 1 for name, number in numbers.items() if number is not None}
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
         """Say nothing of each file."""
@@ -217,7 +231,11 @@ def write(html: str, pdf: Path) -> None:
         if page.locator(".math").count():
             page.wait_for_function("() => window.MathJax?.startup?.promise?.then(() => true)")
         page.evaluate(FIT, [*pixels, SMALLEST])
-        page.pdf(path=pdf, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
+        pages: dict[str, int] = {}
+        for _ in range(2):
+            page.evaluate(NUMBER, pages)
+            page.pdf(path=pdf, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
+            pages = pages_of(pdf)
         browser.close()
     server.shutdown()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from pypdf import PdfReader
 
 ROOT = Path(__file__).parents[2]
 PAGE = """<html><head><link rel="stylesheet" href="../_static/a.css">{head}</head><body><nav>menu</nav>
@@ -96,18 +97,25 @@ def test_what_only_works_on_a_screen_is_gone_and_what_is_folded_is_open(joined):
     assert "1.25\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.25" in joined.table.text
 
 
-def test_pdf_has_an_outline_links_and_a_page_on_its_side_for_the_wide_table(printing, book):
+def flat(outline):
+    for part in outline:
+        yield from flat(part) if isinstance(part, list) else [part]
+
+
+def test_pdf_has_an_outline_page_numbers_and_a_page_on_its_side_for_the_wide_table(printing, book):
     if not any(map(shutil.which, printing.CHROMIUM)):
         pytest.skip("no Chromium on this machine: `apt-get install chromium`, or Google Chrome on the PATH")
     shutil.copy(ROOT / "book" / "print.py", book / "book")
     (book / "_build" / "html" / "index.html").touch()
     # In a process of its own: Playwright runs but once in a thread, and other site checks have it running.
     subprocess.run([sys.executable, book / "book" / "print.py"], check=True, capture_output=True)
-    content = (book / "_build" / "mtl-companion.pdf").read_bytes()
-    boxes = {tuple(map(float, box)) for box in re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content)}
-    assert {width > height for width, height in boxes} == {True, False}
-    assert b"/Outlines" in content
-    assert b"/Dest" in content
+    reader = PdfReader(book / "_build" / "mtl-companion.pdf")
+    assert {page.mediabox.width > page.mediabox.height for page in reader.pages} == {True, False}
+    titles = {part.title: reader.get_destination_page_number(part) + 1 for part in flat(reader.outline)}
+    assert titles.keys() >= {"Home", "Papers", "One", "A table"}
+    numbers = re.findall(r"^(Home|Papers|One|A table)\s+(\d+)$", reader.pages[1].extract_text(), re.MULTILINE)
+    assert {title: int(number) for title, number in numbers} == {title: titles[title] for title, _ in numbers}
+    assert len(numbers) == 4
 
 
 def test_without_a_built_site_there_is_no_print(book):
