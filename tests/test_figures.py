@@ -324,6 +324,15 @@ def test_step_costs_are_relative_to_equal_and_in_processor_time_where_that_is_kn
     assert figures.step_costs(found[3:]) == figures.step_costs([]) == {}
 
 
+def test_step_costs_compare_runs_on_the_same_device_alone():
+    def on(device, method, seconds):
+        record = paired(method, 0, (0, 0), seconds=seconds)
+        return record.model_copy(update={"environment": record.environment.model_copy(update={"device": device})})
+
+    found = [on("slow", "equal", 0.1), on("fast", "equal", 0.01), on("fast", "dwa", 0.03), on("other", "rlw", 0.5)]
+    assert figures.step_costs(found) == pytest.approx({"equal": 1, "dwa": 3})
+
+
 def test_loss_share():
     shares = figures.loss_share([[1.0, 2.0, None], [3.0, 2.0, 1.0]])
     assert shares == pytest.approx([0.25, 0.5, math.nan], nan_ok=True)

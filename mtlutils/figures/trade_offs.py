@@ -141,15 +141,18 @@ def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label
 def step_costs(found: Sequence[Record]) -> Mapping[str, float]:
     """Return method -> median time of a step, relative to that of ``equal``; processor time where the records have it.
 
-    Empty without ``equal``.
+    A run is compared with the median of ``equal`` on the same device. One without ``equal`` on its device is left out.
     """
-    times: dict[str, list[float]] = {}
+    times: dict[str, dict[str, list[float]]] = {}  # device -> method -> seconds
     for record in found:
         timing = record.timing
         seconds = timing.processor_seconds_per_step or timing.seconds_per_step
         if seconds is not None:
-            times.setdefault(record.method, []).append(seconds)
-    if "equal" not in times:
-        return {}
-    ordinary = float(np.median(times["equal"]))
-    return {method: float(np.median(each)) / ordinary for method, each in times.items()}
+            times.setdefault(record.environment.device, {}).setdefault(record.method, []).append(seconds)
+    ratios: dict[str, list[float]] = {}
+    for of_methods in times.values():
+        if "equal" in of_methods:
+            ordinary = float(np.median(of_methods["equal"]))
+            for method, each in of_methods.items():
+                ratios.setdefault(method, []).extend(seconds / ordinary for seconds in each)
+    return {method: float(np.median(each)) for method, each in ratios.items()}
