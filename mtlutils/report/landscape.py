@@ -58,8 +58,8 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
         f"On a stand-in ({', '.join(standins)}), not on published data. "
         * bool(standins)
         + "Mean over seeds ± half the 95 % interval of the mean. Δm: mean relative improvement over single-task "
-        "models, paired over seeds; the metrics of a task are averaged first. Time: processor time of a training step "
-        "on a CPU, compared on the same one; memory: the most that a step allocates at a time; both are medians over runs."
+        "models, paired over seeds; the metrics of a task are averaged first. Time: processor time of a training step, "
+        "compared on one CPU; memory: the most that a step allocates at a time; both are medians over runs."
     )
     uuid = re.sub(r"\W+", "-", f"landscape {value} {heading}".lower()).strip("-")
     return box(
