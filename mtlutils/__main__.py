@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -180,8 +181,11 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         arguments.function(arguments)
+        sys.stdout.flush()
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; what is left must not fail at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         raise SystemExit("interrupted; the same command goes on from the last finished epoch") from None
 

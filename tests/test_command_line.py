@@ -333,3 +333,12 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(run, tmp_path):
     expected = experiments.load("adaptive_agnews").run("adaptive", 0, results=tmp_path / "whole", **settings)
     assert record.outcome() == expected.outcome()
     assert record.timing.total_seconds > 1e6 > expected.timing.total_seconds
+
+
+def test_reader_that_leaves_early_is_no_error():
+    # As with `| head -1`: by the time that the ledger is there, nobody reads it.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtlutils", "claims", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
