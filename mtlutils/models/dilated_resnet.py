@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from mtlutils import folders
 from mtlutils.errors import InputError
@@ -52,8 +54,6 @@ class ASPPHead(nn.Sequential):
     """
 
     def __init__(self, n_in: int, n_channels: int, n_outputs: int) -> None:
-        from torchvision.models.segmentation.deeplabv3 import ASPP  # takes seconds to import
-
         super().__init__(
             ASPP(n_in, RATES, n_channels),
             *(nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False), nn.BatchNorm2d(n_channels), nn.ReLU()),
@@ -114,8 +114,6 @@ def resnet_encoder(layers: Sequence[int], width: int, weights: Path | None) -> n
     Raises:
         InputError: as for :func:`dilated_resnet`.
     """
-    from torchvision.models.resnet import Bottleneck, ResNet
-
     if len(layers) != 4 or min(layers) < 1 or width < 1:
         raise InputError(f"layers are four numbers of blocks and width is 1 or more, got {tuple(layers)} and {width}")
     # torchvision has no argument for the width, so its stages are made anew; those that it makes itself take neither

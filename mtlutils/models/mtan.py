@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
+from torchvision.models.resnet import Bottleneck
 
 from mtlutils.errors import InputError
 from mtlutils.models.dilated_resnet import ASPPHead, resnet_encoder
@@ -221,8 +222,6 @@ def attention(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
     )
 
 
-def _bottleneck(n_in: int, n_out: int) -> nn.Module:
-    from torchvision.models.resnet import Bottleneck  # takes seconds to import
-
+def _bottleneck(n_in: int, n_out: int) -> Bottleneck:
     shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
     return Bottleneck(n_in, n_out // Bottleneck.expansion, downsample=shortcut)
