@@ -129,9 +129,9 @@ class GradientMethod(Balancer):
         own = _learned(model.task_parameters())
         matrix, of_heads = task_gradients(losses, shared, own)  # (T, P)
         combined, self.weights = self.aggregate(matrix)
-        weights = self.weights if self.heads == "weighted" and self.weights is not None else torch.ones(self.n_tasks)
-        for weight, gradients in zip(weights.to(matrix), of_heads, strict=True):
-            add_gradients(own, gradients, weight)
+        weights = self.weights if self.heads == "weighted" else None
+        for task, gradients in enumerate(of_heads):
+            add_gradients(own, gradients, None if weights is None else weights[task].to(matrix))
         return split_like(combined, shared)
 
 

@@ -11,7 +11,7 @@ from mtlutils import deltas, statistics
 from mtlutils.figures import architectures
 from mtlutils.figures.drawing import methods_of, tasks_of
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.box import box, number, provenance, settings_of, signed
 from mtlutils.report.dense import DELTA_M
 
 
@@ -146,11 +146,8 @@ def _delta(values: Mapping[int, float | None] | None) -> str:
     good = statistics.finite(values.values())
     if not good:
         return "diverged"
-    mean, half = statistics.interval(good)
     lost = len(values) - len(good)
-    spread = "" if math.isnan(half) else f" ± {half:.2f}"
-    mean = round(mean, 2) + 0.0  # no negative zero
-    return f"{mean:+.2f}{spread}" + f" ({lost} of {len(values)} diverged)" * bool(lost)
+    return signed(*statistics.interval(good)) + f" ({lost} of {len(values)} diverged)" * bool(lost)
 
 
 def _uuid(text: str) -> str:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mtlutils import figures, statistics
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.box import box, number, provenance, settings_of, signed
 
 _SCHEMES = {
     "task_selection": "AutoSeM, first stage",
@@ -227,10 +227,7 @@ def _values(found: Sequence[Record], metric: MainMetric, auxiliary: str = "") ->
 def _gain(values: Mapping[int, float | None], others: Mapping[int, float | None], metric: MainMetric) -> str:
     pairs = [(values[seed], others[seed]) for seed in values if seed in others]
     gains = [(a - b) if metric.is_higher_better else (b - a) for a, b in pairs if a is not None and b is not None]
-    mean, half = statistics.interval(gains)
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:+.{metric.digits}f}" + ("" if math.isnan(half) else f" ± {half:.{metric.digits}f}")
+    return signed(*statistics.interval(gains), metric.digits)
 
 
 def _number(values: Sequence[float | None], digits: int) -> str:

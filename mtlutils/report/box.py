@@ -127,6 +127,14 @@ def number(mean: float, half: float, unit: str, digits: int = 2) -> str:
     return f"{mean:.{digits}f}{spread}{suffix}"
 
 
+def signed(mean: float, half: float, digits: int = 2) -> str:
+    """Write a difference with its sign, and half its interval, a dash if there is none."""
+    if math.isnan(mean):
+        return "–"
+    spread = "" if math.isnan(half) else f" ± {half:.{digits}f}"
+    return f"{round(mean, digits) + 0.0:+.{digits}f}{spread}"  # no negative zero
+
+
 def headings(table: Table) -> dict[str, str]:
     """Return the heading of each column, by its id: its label, and where columns differ in them, direction and unit."""
 

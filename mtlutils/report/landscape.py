@@ -9,7 +9,7 @@ from IPython.display import HTML
 
 from mtlutils import deltas, figures, statistics
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.box import box, number, provenance, settings_of, signed
 from mtlutils.report.dense import DELTA_M
 
 _SHOWN = {  # metric -> what stands in the table
@@ -89,8 +89,7 @@ def _delta(values: Mapping[int, float | None] | None) -> str:
         return "–"
     if None in values.values():
         return "diverged"
-    mean, half = statistics.interval(values.values())
-    return f"{mean:+.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
+    return signed(*statistics.interval(values.values()))
 
 
 def rank_agreement(groups: Mapping[str, Sequence[Record]], panels: str) -> HTML:

@@ -1,6 +1,5 @@
 """Tables of what a notebook measures beside a published table."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +10,7 @@ from IPython.display import HTML
 from mtlutils import figures, profiles, reproduction, statistics
 from mtlutils.papers import Table
 from mtlutils.records import Record
-from mtlutils.report.box import box, headings, number, provenance, settings_of, units
+from mtlutils.report.box import box, headings, number, provenance, settings_of, signed, units
 
 
 def variants(
@@ -92,10 +91,7 @@ def _variants(
 def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None], digits: int) -> str:
     pairs = [(values[seed], others[seed]) for seed in values if seed in others]
     leads = [a - b for a, b in pairs if a is not None and b is not None]
-    mean, half = statistics.interval(leads)
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:+.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
+    return signed(*statistics.interval(leads), digits)
 
 
 def loss_shares(
