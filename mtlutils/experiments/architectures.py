@@ -279,5 +279,5 @@ experiment = Experiment(
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=("baseline", "deeper", "sweep", "rates", "rates.baseline", "rates.deeper"),
+    studies=("baseline", "deeper", "claims", "claims.baseline", "sweep", "rates", "rates.baseline", "rates.deeper"),
 )
