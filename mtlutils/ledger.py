@@ -97,7 +97,7 @@ def entries(records: Sequence[Record] | None = None, experiments: Container[str]
         experiments: Those whose tables are asked for; None: all of them.
     """
     found = []
-    for paper in map(papers.load, papers.names()):
+    for paper in papers.every():
         for table in paper.tables:
             if paper.claims_on(table.id) and (experiments is None or table.experiment in experiments):
                 measured = reproduction.reproduced(table, records)

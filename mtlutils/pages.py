@@ -20,10 +20,11 @@ def write(folder: Path, notebooks: Path | None = None) -> None:
         InputError: see :func:`mtlutils.provenance_page.listings`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = [papers.load(name) for name in papers.names()]
+    loaded = papers.every()
     entries = ledger.entries()
     (folder / "scoreboard.md").write_text(_scoreboard(loaded, entries), encoding="utf-8")
     (folder / "ledger.md").write_text(ledger_page.ledger(entries), encoding="utf-8")
+    (folder / "ledger-untested.md").write_text(_untested(loaded), encoding="utf-8")
     index = method_index.CAPTION, method_index.HEADER, method_index.rows(), method_index.NOTE
     (folder / "methods.md").write_text(_boxed(*index), encoding="utf-8")
     for name, listing in provenance_page.listings(notebooks).items():
@@ -65,6 +66,12 @@ def _cells_to_fill(table: Table) -> list[tuple[str, str]]:
     """Row and column of what a run can fill."""
     cells = [(row.id, column.id) for row in table.rows if row.method is not None for column in table.columns]
     return [cell for cell in cells if not (table.prints_numbers and math.isnan(table.value(*cell)))]
+
+
+def _untested(loaded: list[Paper]) -> str:
+    rows = [[f"{{cite:t}}`{paper.bibtex}`", each.statement, each.why] for paper in loaded for each in paper.untested]
+    caption = "Claims that no run here tests, in our words."
+    return _boxed(caption, ["Paper", "Claim", "Why it is not tested"], rows, f"{len(rows)} claims, read from the papers.")
 
 
 def _protocol(paper: Paper) -> str:

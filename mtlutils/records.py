@@ -21,6 +21,10 @@ from mtlutils import folders
 from mtlutils.errors import InputError
 
 
+TIMING = "timing/"
+"""What the names of a run's costs begin with where they stand beside its metrics (see :attr:`Record.numbers`)."""
+
+
 class RecordError(InputError):
     """A run record is missing, broken or foreign."""
 
@@ -96,6 +100,11 @@ class Record(_Model):
     def key(self) -> str:
         """The run's key, from which its file is found again."""
         return key(self.experiment, self.method, self.seed, self.parameters)
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """The metrics and, as ``timing/NAME``, what the run cost."""
+        return self.metrics | {f"{TIMING}{name}": value for name, value in self.timing}
 
     def outcome(self) -> dict[str, Any]:
         """The part that the same parameters, seed and device give again to the bit (no times, no provenance)."""

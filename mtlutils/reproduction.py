@@ -1,6 +1,7 @@
 """Which records reproduce which cells of a published table."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Any
 from mtlutils import balancing, profiles, records
 from mtlutils.comparisons import Cell
 from mtlutils.papers import Table
-from mtlutils.records import Record
+from mtlutils.records import TIMING, Record
 
 PROFILES = ("paper", "cpu")
 """Profiles whose records may stand beside published numbers, the best first."""
@@ -93,23 +94,29 @@ def committed(
 def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
     """Sort records into the cells of a table, in the units of its columns.
 
+    Times are compared on one device alone, the one that most of the records ran on.
+
     Args:
         table: The published table.
         found: Records of the table's experiment, all at one setting but for what tells its rows and columns apart.
         profile: Name of that setting.
     """
+    found = list(found)
     result = Measured()
+    devices = Counter(record.environment.device for record in found)
     for record in found:
         row = table.row_of(record.method, record.parameters)
         for column in table.columns:
             key = (row, column.id)
             metric = table.metric_key(column.id)
+            if metric.startswith(TIMING) and devices[record.environment.device] < max(devices.values()):
+                result.problems.append(f"the time of {record.method}, seed {record.seed}, which ran on another device")
             # A single-task run has the metric of its own task only.
-            if metric in record.metrics and column.selects(record.parameters):
+            elif metric in record.numbers and column.selects(record.parameters):
                 result.records.setdefault(key, []).append(record)
     for key, each in result.records.items():
         metric, column = table.metric_key(key[1]), table.column(key[1])
-        values = {record.seed: column.in_unit(record.metrics[metric]) for record in each}
+        values = {record.seed: column.in_unit(record.numbers[metric]) for record in each}
         result.cells[key] = Cell(values=values, profile=profile, data=each[0].data.kind)
     return result
 
@@ -134,11 +141,12 @@ def reproduced(table: Table, among: Sequence[Record] | None = None) -> Measured:
                 record.key: record
                 for study in dict.fromkeys(["", *study_of.values()])
                 for record in committed(table.experiment, profiles.of_study(parameters, study), among=among)
-                if not study or study_of.get(table.row_of(record.method, record.parameters)) == study
+                if study_of.get(table.row_of(record.method, record.parameters), "") == study
             }
             better = measured(table, found.values(), profile)
             result.cells |= better.cells
             result.records |= better.records
+            result.problems += better.problems
     return result
 
 

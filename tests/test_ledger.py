@@ -80,7 +80,7 @@ def published(factor=1.0):
 def test_every_claim_of_every_paper_has_an_entry_in_order(project):
     claims_of = [
         f"{paper.key}/{claim.id}"
-        for paper in map(papers.load, papers.names())
+        for paper in papers.every()
         for table in paper.tables
         for claim in paper.claims_on(table.id)
     ]

@@ -18,7 +18,7 @@ MULTI_MNIST = LEE.table("table1")
 STREETS, ROOMS = LEE.table("table2"), LEE.table("table3")
 LIU = papers.load("liu2022")
 FIGURE, NYUV2 = LIU.table("figure3"), LIU.table("table1")
-ALL_TABLES = [table for name in papers.names() for table in papers.load(name).tables]
+ALL_TABLES = [table for paper in papers.every() for table in paper.tables]
 DENSE = ["ordinary", "uncertainty", "gradnorm", "mtan", "split_only", "proposed"]
 MEASURES = ["miou", "pixel", "absolute", "relative", "mean", "median", "within-11.25", "within-22.5", "within-30"]
 EXTREME = {"pareto_task1", "pareto_task2"}  # its text does not count these rows when it says which is best
@@ -143,9 +143,19 @@ def test_numbers_are_those_of_the_paper(paper, table, column, printed):
     assert [table.printed(row.id, column) or "-" for row in table.rows] == printed.split()
 
 
-def test_only_a_figure_or_an_abstract_prints_no_number():
-    labels = [table.label for table in ALL_TABLES if not table.prints_numbers]
-    assert labels == ["Finding on Multi-MNIST", "Finding on supervised tasks", "Figure 3"]
+def test_only_a_figure_a_review_or_an_abstract_prints_no_number():
+    silent = [paper.key for paper in papers.every() for table in paper.tables if not table.prints_numbers]
+    abstracts = ["ciubotariu2022", "crawshaw2021", "crawshaw2021", "gong2019", "kurin2022", "suteu2019"]
+    assert silent == ["liu2022", "vafaeikia2020", *abstracts]
+    assert [paper.key for paper in papers.every() if paper.abstract_only and paper.tables] == sorted(set(abstracts))
+
+
+def test_papers_with_a_text_come_first_and_each_says_something():
+    every = papers.every()
+    assert sorted(paper.key for paper in every) == papers.names()
+    assert [paper.key for paper in every if not paper.abstract_only] == ["huq2022", "lee2020", "liu2022", "vafaeikia2020"]
+    assert [paper.abstract_only for paper in every] == sorted(paper.abstract_only for paper in every)
+    assert all(paper.claims or paper.untested for paper in every)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ PAIRS = papers.load("lee2020").table("table1")
 PAIR = ("top-left", "bottom-right")
 STREETS, ROOMS = (papers.load("lee2020").table(table) for table in ("table2", "table3"))
 LIU = papers.load("liu2022")
+COST = papers.load("crawshaw2021").table("cost")
 FIGURE, NYUV2 = LIU.table("figure3"), LIU.table("table1")
 PYPROJECT = folders.project() / "pyproject.toml"
-ALL_TABLES = [table for name in papers.names() for table in papers.load(name).tables]
+ALL_TABLES = [table for paper in papers.every() for table in paper.tables]
 
 
 @pytest.fixture
@@ -99,6 +100,34 @@ def test_column_takes_the_records_of_its_parameters():
         ("dwa", "CIFAR-100"): {0: 4e-5},
         ("dwa", "AGNews"): {0: 3e-5},
     }
+
+
+def timed(method, seed, seconds, device="one", items=12800):
+    run = a_record(experiment="balancing_landscape", method=method, seed=seed, metrics={})
+    return run.model_copy(
+        update={
+            "parameters": {"dataset": "multi_mnist", "train_items": items},
+            "timing": run.timing.model_copy(update={"processor_seconds_per_step": seconds}),
+            "environment": run.environment.model_copy(update={"device": device}),
+        }
+    )
+
+
+def test_times_are_compared_on_the_device_of_most_runs_alone():
+    found = [timed("equal", 0, 0.01), timed("slaw", 0, 0.02), timed("slaw", 1, 0.5, device="another")]
+    measured = reproduction.measured(COST, found, "mine")
+    assert {key: cell.values for key, cell in measured.cells.items()} == {
+        ("equal", "step"): {0: 10},
+        ("slaw", "step"): {0: 20},
+    }
+    assert measured.problems == ["the time of slaw, seed 1, which ran on another device"]
+
+
+def test_a_row_of_a_study_takes_none_of_the_main_runs(project):
+    asked = {"dataset": "multi_mnist", "train_items": 60000, "methods": ["equal"], "seeds": [0, 1]}
+    profile_of(project, "cpu", "balancing_landscape", **asked, costs_train_items=12800, costs_seeds=[0])
+    commit(project, timed("equal", 0, 0.01), timed("equal", 0, 0.5, items=60000), timed("equal", 1, 0.5, items=60000))
+    assert reproduction.reproduced(COST).cells["equal", "step"].values == {0: 10}
 
 
 def test_columns_of_one_table_have_units_of_their_own():
@@ -199,7 +228,11 @@ def test_each_cell_is_of_the_best_profile_that_has_it(project):
 @pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.caption)
 def test_every_row_of_ours_is_filled_by_records_on_real_data_and_by_no_others(project, table):
     ours = [row for row in table.rows if row.method]
-    studies = {f"{row.study}_methods": [row.method] for row in ours if row.study}
+    studies = {
+        f"{row.study.replace('.', '_')}_methods": [each.method for each in ours if each.study == row.study]
+        for row in ours
+        if row.study
+    }
     profile_of(project, "cpu", table.experiment, methods=[row.method for row in ours], seeds=[0], **studies)
 
     def found(kind):
@@ -836,6 +869,10 @@ def test_pages_count_what_is_there(project, tmp_path):
         assert f"{table.label} (no chapter yet)" in scoreboard
     assert "2 of 10" in scoreboard
     assert "seeds 0–1" in scoreboard
+    untested = (tmp_path / "parts" / "ledger-untested.md").read_text()
+    for paper in papers.every():
+        for each in paper.untested:
+            assert f"- {' '.join(each.statement.split())}\n  - {' '.join(each.why.split())}" in untested
     protocol = (tmp_path / "parts" / "huq2022-protocol.md").read_text()
     for gap in HUQ.gaps:
         assert " ".join(gap.topic.split()) in protocol
@@ -862,7 +899,7 @@ def test_ledger_has_a_row_a_claim_and_says_how_it_was_judged(project):
         commit(project, accuracy("equal", seed, 0.5, 0.5), accuracy("adaptive", seed, 0.75 + seed / 1e3, 0.5))
     entries = ledger.entries()
     page, rows = ledger_of(entries)
-    claims_of_all = [(name, claim.id) for name in papers.names() for claim in papers.load(name).claims]
+    claims_of_all = [(paper.key, claim.id) for paper in papers.every() for claim in paper.claims]
     assert sorted(rows) == sorted(f"{name}/{claim}" for name, claim in claims_of_all)
     assert page.find(id="huq2022").find_parent("tr")["id"].startswith("huq2022/")
     judged = [entry for entry in entries if entry.deciding]

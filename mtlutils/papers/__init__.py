@@ -1,7 +1,7 @@
 """The papers' published numbers, claims and protocol, as data: one YAML file a paper."""
 
 from mtlutils.papers.claim import Best, Claim, Order, Part, Rank, Untested, Within
-from mtlutils.papers.loader import load, names, read
+from mtlutils.papers.loader import every, load, names, read
 from mtlutils.papers.paper import Gap, Inconsistency, Paper
 from mtlutils.papers.table import Column, Row, Table
 
@@ -19,6 +19,7 @@ __all__ = [
     "Table",
     "Untested",
     "Within",
+    "every",
     "load",
     "names",
     "read",

@@ -14,6 +14,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yml"))
 
 
+def every() -> list[Paper]:
+    """Load every paper: first those that we had the text of, then those that we had the abstract of, each by name.
+
+    Raises:
+        InputError: a file is broken.
+    """
+    return sorted(map(load, names()), key=lambda paper: paper.abstract_only)
+
+
 def load(name: str) -> Paper:
     """Load a paper by its name.
 

@@ -35,7 +35,8 @@ class Paper(Published):
     authors: tuple[str, ...] = Field(min_length=1)
     year: int
     doi: str | None = None
-    tables: tuple[Table, ...] = Field(min_length=1)
+    abstract_only: bool = Field(False, description="Whether we had no more of it than its abstract")
+    tables: tuple[Table, ...]
     claims: tuple[Claim, ...]
     untested: tuple[Untested, ...]
     gaps: tuple[Gap, ...]
