@@ -71,7 +71,9 @@ def _cells_to_fill(table: Table) -> list[tuple[str, str]]:
 def _untested(loaded: list[Paper]) -> str:
     rows = [[f"{{cite:t}}`{paper.bibtex}`", each.statement, each.why] for paper in loaded for each in paper.untested]
     caption = "Claims that no run here tests, in our words."
-    return _boxed(caption, ["Paper", "Claim", "Why it is not tested"], rows, f"{len(rows)} claims, read from the papers.")
+    return _boxed(
+        caption, ["Paper", "Claim", "Why it is not tested"], rows, f"{len(rows)} claims, read from the papers."
+    )
 
 
 def _protocol(paper: Paper) -> str:

@@ -20,7 +20,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Val
 from mtlutils import folders
 from mtlutils.errors import InputError
 
-
 TIMING = "timing/"
 """What the names of a run's costs begin with where they stand beside its metrics (see :attr:`Record.numbers`)."""
 

@@ -94,26 +94,31 @@ def committed(
 def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
     """Sort records into the cells of a table, in the units of its columns.
 
-    Times are compared on one device alone, the one that most of the records ran on.
+    Times are compared on one device alone, that of most of the runs in the table's own rows.
 
     Args:
         table: The published table.
         found: Records of the table's experiment, all at one setting but for what tells its rows and columns apart.
         profile: Name of that setting.
     """
-    found = list(found)
     result = Measured()
-    devices = Counter(record.environment.device for record in found)
-    for record in found:
-        row = table.row_of(record.method, record.parameters)
+    rows = {row.id for row in table.rows}
+    placed = [(table.row_of(record.method, record.parameters), record) for record in found]
+    devices = Counter(record.environment.device for row, record in placed if row in rows)
+    elsewhere = set()
+    for row, record in placed:
         for column in table.columns:
             key = (row, column.id)
             metric = table.metric_key(column.id)
-            if metric.startswith(TIMING) and devices[record.environment.device] < max(devices.values()):
-                result.problems.append(f"the time of {record.method}, seed {record.seed}, which ran on another device")
             # A single-task run has the metric of its own task only.
-            elif metric in record.numbers and column.selects(record.parameters):
+            if metric not in record.numbers or not column.selects(record.parameters):
+                continue
+            if metric.startswith(TIMING) and devices[record.environment.device] < max(devices.values(), default=0):
+                elsewhere.add(record.key)
+            else:
                 result.records.setdefault(key, []).append(record)
+    if elsewhere:
+        result.problems.append(f"the times of {len(elsewhere)} runs, on another device than most")
     for key, each in result.records.items():
         metric, column = table.metric_key(key[1]), table.column(key[1])
         values = {record.seed: column.in_unit(record.numbers[metric]) for record in each}

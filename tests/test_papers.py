@@ -153,7 +153,12 @@ def test_only_a_figure_a_review_or_an_abstract_prints_no_number():
 def test_papers_with_a_text_come_first_and_each_says_something():
     every = papers.every()
     assert sorted(paper.key for paper in every) == papers.names()
-    assert [paper.key for paper in every if not paper.abstract_only] == ["huq2022", "lee2020", "liu2022", "vafaeikia2020"]
+    assert [paper.key for paper in every if not paper.abstract_only] == [
+        "huq2022",
+        "lee2020",
+        "liu2022",
+        "vafaeikia2020",
+    ]
     assert [paper.abstract_only for paper in every] == sorted(paper.abstract_only for paper in every)
     assert all(paper.claims or paper.untested for paper in every)
 

@@ -114,13 +114,18 @@ def timed(method, seed, seconds, device="one", items=12800):
 
 
 def test_times_are_compared_on_the_device_of_most_runs_alone():
-    found = [timed("equal", 0, 0.01), timed("slaw", 0, 0.02), timed("slaw", 1, 0.5, device="another")]
+    elsewhere = [
+        timed("slaw", 1, 0.5, device="another"),
+        *(timed("dwa", seed, 0.5, device="another") for seed in range(3)),
+    ]
+    found = [timed("equal", 0, 0.01), timed("slaw", 0, 0.02), timed("dwa", 0, 0.03), *elsewhere]
     measured = reproduction.measured(COST, found, "mine")
     assert {key: cell.values for key, cell in measured.cells.items()} == {
         ("equal", "step"): {0: 10},
         ("slaw", "step"): {0: 20},
+        ("dwa", "step"): {0: 30},
     }
-    assert measured.problems == ["the time of slaw, seed 1, which ran on another device"]
+    assert measured.problems == ["the times of 4 runs, on another device than most"]
 
 
 def test_a_row_of_a_study_takes_none_of_the_main_runs(project):

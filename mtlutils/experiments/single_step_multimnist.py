@@ -41,8 +41,8 @@ class MultiMNISTSettings(Settings):
     )
 
 
-def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
-    """Make a run."""
+def measure(run: Run, device: torch.device, schedule: training.Schedule = "constant") -> tuple[Data, training.Result]:
+    """Make a run; ``schedule`` is that of the learning rate, see :func:`mtlutils.training.train`."""
     settings = run.settings
     assert isinstance(settings, MultiMNISTSettings)
     sizes = settings.train_pairs, settings.validation_pairs, settings.test_pairs
@@ -65,6 +65,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=run.seed,
+        schedule=schedule,
         patience=settings.patience or None,
         trace=settings.trace,
         step_memory=True,
