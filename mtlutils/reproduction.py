@@ -129,7 +129,8 @@ def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
 def reproduced(table: Table, among: Sequence[Record] | None = None) -> Measured:
     """Return, for each cell, what the records of the best profile that has any say.
 
-    They are those of the notebook's main runs and, for a row that names a study, of that study.
+    They are those of the notebook's main runs and, for a row that names a study, of that study. A table whose rows all
+    name one has nothing of the main runs, nor rows of methods that it does not have.
 
     Args:
         table: The published table.
@@ -144,7 +145,7 @@ def reproduced(table: Table, among: Sequence[Record] | None = None) -> Measured:
         if parameters is not None:
             found = {
                 record.key: record
-                for study in dict.fromkeys(["", *study_of.values()])
+                for study in dict.fromkeys(study_of.values())
                 for record in committed(table.experiment, profiles.of_study(parameters, study), among=among)
                 if study_of.get(table.row_of(record.method, record.parameters), "") == study
             }
