@@ -641,12 +641,21 @@ def test_verdict_on_every_claim(project):
         )
     shown = BeautifulSoup(report.verdicts(HUQ, "table3").data, "html.parser")
     rows = [[cell.text for cell in row.find_all("td")] for row in shown.table.tbody.find_all("tr")]
-    assert [row[0] for row in rows] == [claim.statement for claim in HUQ.claims_on("table3")]
+    assert [row[0].partition(" How we")[0] for row in rows] == [claim.statement for claim in HUQ.claims_on("table3")]
     for _, verdict, why in rows:
         assert verdict in {"reproduced", "not reproduced", "contradicted", "undecided", "not attempted"}
         assert verdict == "not attempted" or "cpu" in why
     assert len({verdict for _, verdict, _ in rows}) > 1
     assert "seeds 0–9" in shown.find("p", class_="provenance").text
+
+
+def test_claim_says_how_it_was_read(project):
+    kurin = papers.load("kurin2022")
+    shown = BeautifulSoup(report.verdicts(kurin, "finding").data, "html.parser")
+    (reading,) = shown.select(".reading")
+    (claim,) = kurin.claims
+    assert reading.text == f"How we read it: {claim.note}"
+    assert reading.find_parent("td").text.startswith(claim.statement)
 
 
 def test_standin_records_give_no_verdict(project):

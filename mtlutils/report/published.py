@@ -74,9 +74,10 @@ def verdicts(paper: Paper, table_id: str) -> HTML:
     table = paper.table(table_id)
     best = reproduction.reproduced(table)
     found = claims.evaluate(paper, table_id, best.published(table))
+    notes = {claim.id: claim.note for claim in paper.claims_on(table_id)}
     rows = [
         {
-            "claim": html.escape(verdict.statement),
+            "claim": html.escape(verdict.statement) + _reading(notes[verdict.claim]),
             "verdict": badge(verdict.verdict),
             "why": html.escape(verdict.reason) + in_paper(verdict),
         }
@@ -115,6 +116,10 @@ def in_paper(verdict: Verdict) -> str:
         False: " <strong>The paper's own table contradicts the claim.</strong>",
         None: " The paper prints no number for it.",
     }[verdict.holds_in_paper]
+
+
+def _reading(note: str) -> str:
+    return f' <span class="reading">How we read it: {html.escape(note)}</span>' if note else ""
 
 
 def _rows(table: Table) -> dict[str, str]:
