@@ -54,7 +54,7 @@ class ArchitectureSettings(Settings):
     )
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=2)] = 20
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="Of SGD")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="Of SGD, its peak")
     soft_strength: Annotated[float, Field(ge=0)] = Field(1e-3, description="soft_sharing")
     alpha_same: Annotated[float, Field(gt=0, le=1)] = Field(
         0.9, description="cross_stitch, sluice: what a task takes of its own features at the start"
@@ -267,6 +267,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=run.seed,
+        schedule="one_cycle",  # at a constant rate what the last steps do would be most of what seeds differ by
         step_memory=True,
         checkpoint=run.checkpoint,
         progress=f"{settings.architecture}, seed {run.seed}",
