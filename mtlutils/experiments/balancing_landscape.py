@@ -94,5 +94,15 @@ experiment = Experiment(
     LandscapeSettings,
     _measure,
     lambda: {**single_step_multimnist.checksums(), **adaptive_cifar100.checksums()},
-    studies=("claims", "costs", "cifar100", "rooms", "sweep", "cifar100.sweep", "cifar100.longer", "rooms.sweep"),
+    studies=(
+        "rates",
+        "claims",
+        "costs",
+        "cifar100",
+        "rooms",
+        "sweep",
+        "cifar100.sweep",
+        "cifar100.longer",
+        "rooms.sweep",
+    ),
 )

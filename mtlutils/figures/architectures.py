@@ -18,12 +18,15 @@ REFERENCE = "hard_sharing"
 def by_scheme(found: Iterable[Record]) -> list[Record]:
     """Return records of ``architectures`` with what tells their networks apart in the place of the method.
 
-    That is ``single_task``, or the architecture; with its blocks and its balancing method, where it has those.
+    That is ``single_task``, or the architecture; with its blocks and its balancing method, where it has those. Records
+    without an architecture keep their method.
     """
     return [record.model_copy(update={"method": _scheme(record)}) for record in found]
 
 
 def _scheme(record: Record) -> str:
+    if "architecture" not in record.parameters:
+        return record.method
     single = record.method == "single_task"
     parts = ["single_task" if single else str(record.parameters["architecture"])]
     if n := record.parameters["blocks"]:

@@ -71,10 +71,10 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
 
 
 def rates(groups: Mapping[str, Sequence[Record]]) -> HTML:
-    """Show each architecture's validation accuracy at each learning rate, and Δm at the rate that this would choose.
+    """Show each network's validation accuracy at each learning rate, and Δm at the rate that this would choose.
 
     Args:
-        groups: Heading -> records of ``architectures``; a table each.
+        groups: Heading -> records; a table each, with a row an architecture or, where they have none, a method.
     """
     return HTML("".join(_rates(*group) for group in groups.items()))
 
