@@ -95,14 +95,7 @@ experiment = Experiment(
     _measure,
     lambda: {**single_step_multimnist.checksums(), **adaptive_cifar100.checksums()},
     studies=(
-        "rates",
-        "claims",
-        "costs",
-        "cifar100",
-        "rooms",
-        "sweep",
-        "cifar100.sweep",
-        "cifar100.longer",
-        "rooms.sweep",
+        *("rates", "single", "baseline", "claims", "costs"),
+        *("cifar100", "rooms", "sweep", "cifar100.sweep", "cifar100.longer", "rooms.sweep"),
     ),
 )
