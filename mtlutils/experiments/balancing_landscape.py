@@ -95,7 +95,16 @@ experiment = Experiment(
     _measure,
     lambda: {**single_step_multimnist.checksums(), **adaptive_cifar100.checksums()},
     studies=(
-        *("rates", "single", "baseline", "claims", "costs"),
-        *("cifar100", "rooms", "sweep", "cifar100.sweep", "cifar100.longer", "rooms.sweep"),
+        "rates",
+        "single",
+        "baseline",
+        "claims",
+        "costs",
+        "cifar100",
+        "rooms",
+        "sweep",
+        "cifar100.sweep",
+        "cifar100.longer",
+        "rooms.sweep",
     ),
 )
