@@ -148,7 +148,7 @@ def measure(table: Table, asked: Comparison, cells: Mapping[tuple[str, str], Cel
         return replace(asked, missing="of every pair of runs, one diverged")
     column = table.column(asked.column)
     effects = np.array([_scale(column, good[seed]) - _scale(column, good_other[seed]) for seed in seeds])
-    mean = float(effects.mean())
+    mean = round(float(effects.mean()), 12)  # of values with a few digits; no effect is then 0, not 1e-15
     interval = None
     if len(seeds) > 1:
         half = float(stats.t.ppf(1 - level / 2, len(seeds) - 1) * stats.sem(effects))
