@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from made_up import a_record
 from pydantic import ValidationError
 
-from mtlutils import balancing, deltas, experiments, figures, profiles, report
+from mtlutils import balancing, deltas, experiments, figures, profiles, report, reproduction
 from mtlutils.experiments.balancing_landscape import TASKS, LandscapeSettings
 from mtlutils.stopwatch import allocations
 
@@ -198,3 +198,18 @@ def test_profile_runs_every_method_and_names_those_left_out_on_cifar100():
         asked = {balancing.parse(method)[0] for method in profiles.of_study(parameters, study)["methods"]}
         left_out = {"orthogonal"} if study == "cifar100" else set()
         assert asked == {"single_task", *balancing.names()} - left_out
+
+
+def test_rate_of_single_task_models_is_the_one_that_validation_chooses():
+    parameters = profiles.parameters("cpu", "balancing_landscape")
+    found = reproduction.committed("balancing_landscape", profiles.of_study(parameters, "single"))
+    scores = {}
+    for record in found:
+        (accuracy,) = (value for name, value in record.metrics.items() if name.startswith("validation/accuracy/"))
+        scores.setdefault(record.parameters["learning_rate"], []).append(accuracy)
+    assert {len(each) for each in scores.values()} == {2 * len(parameters["single_seeds"])}
+    assert list(scores) == parameters["single_learning_rate"]
+    assert max(scores, key=lambda rate: sum(scores[rate])) == parameters["baseline_learning_rate"]
+    # the same network on the same data
+    sharing = profiles.parameters("cpu", "architectures")
+    assert sharing["claims_baseline_learning_rate"] == parameters["baseline_learning_rate"]
