@@ -1,6 +1,7 @@
 """Every balancing method on three data sets, on equal terms: the network, the budget and the learning rate are one."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -57,6 +58,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     assert isinstance(settings, LandscapeSettings)
     common = settings.model_dump(include={"data", "tasks", "epochs", "batch_size", "learning_rate"})
     bound: Settings
+    measure: Callable[[Run, torch.device], tuple[Data, training.Result]]
     match settings.dataset:
         case "multi_mnist":
             # At a constant rate what the last steps do would be most of what seeds differ by.
