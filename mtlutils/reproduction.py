@@ -105,6 +105,7 @@ def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
     rows = {row.id for row in table.rows}
     placed = [(table.row_of(record.method, record.parameters), record) for record in found]
     devices = Counter(record.environment.device for row, record in placed if row in rows)
+    timed_on = {device for device, _ in devices.most_common(1)}
     elsewhere = set()
     for row, record in placed:
         for column in table.columns:
@@ -113,7 +114,7 @@ def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:
             # A single-task run has the metric of its own task only.
             if metric not in record.numbers or not column.selects(record.parameters):
                 continue
-            if metric.startswith(TIMING) and devices[record.environment.device] < max(devices.values(), default=0):
+            if metric.startswith(TIMING) and record.environment.device not in timed_on:
                 elsewhere.add(record.key)
             else:
                 result.records.setdefault(key, []).append(record)
