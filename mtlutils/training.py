@@ -80,6 +80,7 @@ def train(
     batch_size: int,
     seed: int,
     schedule: Schedule = "constant",
+    restart: int = 0,
     precision: Literal["fp32", "bf16"] = "fp32",
     evaluation_batch_size: int = 1024,
     together: Mapping[str, MetricCollection] | None = None,
@@ -107,6 +108,7 @@ def train(
         seed: Seed of the order of the training rows.
         schedule: ``"one_cycle"`` (Smith & Topin 2019, with PyTorch's defaults) rises to the optimiser's learning
             rate and falls to almost 0 over the whole training. ``"halving"`` halves the rate after half of it.
+        restart: Step at which the schedule starts anew, over the steps that are left; 0: it does not.
         precision: ``"bf16"`` runs the forward pass under autocast.
         evaluation_batch_size: Items at a time in validation and test, or ``batch_size`` where that is more.
         together: Name -> metrics of (outputs, targets) of all tasks at once, whose values stand under that name.
@@ -138,7 +140,7 @@ def train(
     device = next(model.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
     steps_per_epoch = math.ceil(len(splits["train"]) / batch_size)
-    scheduler = _scheduler(schedule, optimizer, epochs * steps_per_epoch)
+    scheduler = _scheduler(schedule, optimizer, epochs * steps_per_epoch, restart)
     order = torch.Generator().manual_seed(seed)
     state = _Progress()
     if checkpoint is not None:
@@ -259,7 +261,17 @@ def train(
     )
 
 
-def _scheduler(schedule: str, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def _scheduler(
+    schedule: str, optimizer: torch.optim.Optimizer, steps: int, restart: int = 0
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if 0 < restart < steps:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        parts = []
+        for n in (restart, steps - restart):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate  # the schedule before has set its first one
+            parts.append(_scheduler(schedule, optimizer, n))
+        return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[restart])
     if schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     if schedule == "halving":

@@ -680,6 +680,12 @@ def test_one_cycle_cycles_momentum_where_there_is_momentum():
     assert min(momenta) == pytest.approx(0.85)
 
 
+def test_schedule_starts_anew_where_it_is_asked_to():
+    twice, _ = learning_rates(schedule="one_cycle", epochs=4, lr=0.3, restart=10)
+    once, _ = learning_rates(schedule="one_cycle", epochs=2, lr=0.3)
+    assert twice == pytest.approx(once * 2)
+
+
 def test_constant_schedule():
     rates, _ = learning_rates(epochs=2, lr=0.3)
     assert rates == [0.3] * 10

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Literal, Self
@@ -252,7 +253,8 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     model = network(settings, n_classes).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     balancer = run.balancer(len(n_classes), device)
-    before = clock(model, settings, -(-len(data.train) // settings.batch_size))
+    steps_per_epoch = -(-len(data.train) // settings.batch_size)
+    before = clock(model, settings, steps_per_epoch)
     result = training.train(
         model=model,
         balancer=balancer,
@@ -268,6 +270,8 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         batch_size=settings.batch_size,
         seed=run.seed,
         schedule="one_cycle",  # at a constant rate what the last steps do would be most of what seeds differ by
+        # AdaShare's network starts anew once the policies are learned, and so does its rate.
+        restart=math.ceil(settings.policy_epochs * steps_per_epoch) if settings.architecture == "adashare" else 0,
         step_memory=True,
         checkpoint=run.checkpoint,
         progress=f"{settings.architecture}, seed {run.seed}",
