@@ -89,7 +89,8 @@ def test_first_encoder_starts_alike_and_a_run_completes(architecture, tmp_path):
 
 
 def test_hard_sharing_is_the_other_experiments_network_and_training(tmp_path):
-    other = experiments.load("single_step_multimnist").run("equal", 3, results=tmp_path, **FEW, epochs=1)
+    few = {"train_items": 24, "evaluated_items": 8, "batch_size": 4}
+    other = experiments.load("balancing_landscape").run("equal", 3, results=tmp_path, dataset="multi_mnist", **few)
     assert numbers(run(tmp_path, seed=3)) == (other.curves, other.metrics)
 
 
