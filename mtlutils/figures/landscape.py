@@ -46,7 +46,9 @@ def improvements(groups: Groups, panels: str) -> Figure:
                     each = found[heading, value].get(method, {})
                     _improvement(axis, y, list(each.values()), *_look(method))
                 axis.axvline(0, color="0.5", linewidth=1, zorder=0)
-                if max(map(abs, axis.get_xlim())) > _LINEAR:  # where it is not, that scale has no ticks but its ends
+                if (
+                    np.abs(axis.dataLim.intervalx).max() > _LINEAR
+                ):  # where it is not, that scale has no ticks but its ends
                     axis.set_xscale("symlog", linthresh=_LINEAR)
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.set(xlabel="Δm over single-task models (%)", title=value)
@@ -117,7 +119,7 @@ def _against_cost(axis: Axes, means: Mapping[str, float], costs: Mapping[str, fl
         )  # fmt: skip
     axis.axhline(0, color="0.5", linewidth=1, zorder=0)
     axis.set_xscale("log", base=2)
-    if max(map(abs, axis.get_ylim())) > _LINEAR:
+    if np.abs(axis.dataLim.intervaly).max() > _LINEAR:
         axis.set_yscale("symlog", linthresh=_LINEAR)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter("{x:g}")

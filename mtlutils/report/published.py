@@ -41,7 +41,9 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
         settings["this run"] = this_run.all_records()
     notes += [f"Left out: {problem}" for problem in best.problems]
 
-    extra = [row for row in dict.fromkeys(key[0] for key in [*best.cells, *this_run.cells]) if row not in _rows(table)]
+    # Rows beside the paper's are of the main runs; a table whose rows all name a study has none of those.
+    others = [*best.cells, *this_run.cells] if any(not row.study for row in table.rows) else []
+    extra = [row for row in dict.fromkeys(key[0] for key in others) if row not in _rows(table)]
     text, marks = {}, {}
     heading = headings(table)
     for column in table.columns:
@@ -60,7 +62,7 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
         f"{units(table)} Measured: mean over seeds ± half the 95 % interval of the mean. Bold: best; italic and "
         "underlined: second best, each among the paper's rows."
         + " * is not in the paper's table." * bool(extra)
-        + " The paper draws these as curves and prints no number." * (not table.prints_numbers)
+        + " The paper draws these as curves and prints no number." * table.label.startswith("Figure")
         + " “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin
     )
     frame, classes = pd.DataFrame(text, index=labels), pd.DataFrame(marks, index=labels)
