@@ -46,9 +46,8 @@ def improvements(groups: Groups, panels: str) -> Figure:
                     each = found[heading, value].get(method, {})
                     _improvement(axis, y, list(each.values()), *_look(method))
                 axis.axvline(0, color="0.5", linewidth=1, zorder=0)
-                if (
-                    np.abs(axis.dataLim.intervalx).max() > _LINEAR
-                ):  # where it is not, that scale has no ticks but its ends
+                # Where all is within the linear part, that scale has no ticks but its ends.
+                if np.abs(axis.dataLim.intervalx).max() > _LINEAR:
                     axis.set_xscale("symlog", linthresh=_LINEAR)
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.set(xlabel="Δm over single-task models (%)", title=value)
