@@ -771,8 +771,12 @@ def interrupted_at(at, path, device="cpu", **options):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"schedule": "one_cycle", "momentum": 0.9, "patience": 3, "step_length": True, "trace": 3 * N_STEPS + 2}],
-    ids=["", "cycle"],
+    [
+        {},
+        {"schedule": "one_cycle", "momentum": 0.9, "patience": 3, "step_length": True, "trace": 3 * N_STEPS + 2},
+        {"schedule": "one_cycle", "restart": 3 * N_STEPS - 1},
+    ],
+    ids=["", "cycle", "restart"],
 )
 def test_interrupted_training_ends_as_an_uninterrupted_one(method, options, device, tmp_path):
     models = [{}, {}]
