@@ -35,14 +35,15 @@ class MultiMNISTSettings(Settings):
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Not in the paper")
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="The paper: 0.001")
+    schedule: training.Schedule = Field("constant", description="Of the learning rate; not in the paper")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Not in the paper")
     trace: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps whose losses the record keeps, where the method has more to tell than those"
     )
 
 
-def measure(run: Run, device: torch.device, schedule: training.Schedule = "constant") -> tuple[Data, training.Result]:
-    """Make a run; ``schedule`` is that of the learning rate, see :func:`mtlutils.training.train`."""
+def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    """Make a run."""
     settings = run.settings
     assert isinstance(settings, MultiMNISTSettings)
     sizes = settings.train_pairs, settings.validation_pairs, settings.test_pairs
@@ -65,7 +66,7 @@ def measure(run: Run, device: torch.device, schedule: training.Schedule = "const
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=run.seed,
-        schedule=schedule,
+        schedule=settings.schedule,
         patience=settings.patience or None,
         trace=settings.trace,
         step_memory=True,
