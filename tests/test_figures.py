@@ -118,6 +118,9 @@ def test_sweep_has_a_gap_where_a_run_diverged():
     assert line.get_ydata().tolist() == pytest.approx([0.4, 0.6, math.nan], nan_ok=True)
     assert lines_of(figure.axes[1])["equal"] == [0.5, 0.5, 0.5]
     assert "chosen" in {text.get_text() for text in figure.axes[0].texts}
+    low, high = figure.axes[0].get_ylim()  # of the lines; two seeds that far apart have a band from -0.7 to 1.9
+    assert 0.3 < low < 0.4
+    assert 0.6 < high < 0.7
 
 
 def test_at_most_three_panels_stand_side_by_side():

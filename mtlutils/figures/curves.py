@@ -72,7 +72,8 @@ def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
 def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen: Mapping[str, float | None]) -> Figure:
     """Draw a metric against the learning rate: a panel a task, a line a method, bands over seeds.
 
-    A line has a gap at a rate at which a run diverged.
+    A line has a gap at a rate at which a run diverged. The axis is that of the lines: a band that is wider, as where one
+    run of several hardly learned, is cut off.
 
     Args:
         groups: Heading -> records.
@@ -87,6 +88,7 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
         for row, (heading, found) in zip(axes, groups.items(), strict=True):
             for axis, task in zip(row, tasks, strict=True):
                 key = f"{metric}/{task}"
+                drawn: list[float] = []
                 for i, method in enumerate(order):
                     values: dict[float, list[float | None]] = {}
                     for record in found:
@@ -98,6 +100,10 @@ def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen:
                         for rate, v in sorted(values.items())
                     }
                     line(axis, i, method, list(points), list(points.values()), marker=MARKERS[i % len(MARKERS)])
+                    drawn += [middle for _, middle, _ in points.values() if math.isfinite(middle)]
+                if drawn:
+                    room = 0.2 * (max(drawn) - min(drawn)) or 0.05
+                    axis.set_ylim(min(drawn) - room, max(drawn) + room)
                 rate = chosen.get(heading)
                 if rate is not None:
                     axis.axvline(rate, color="0.5", linewidth=1, zorder=0)
