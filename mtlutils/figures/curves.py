@@ -72,8 +72,8 @@ def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
 def sweep(groups: Groups, tasks: Sequence[str], metric: str, label: str, chosen: Mapping[str, float | None]) -> Figure:
     """Draw a metric against the learning rate: a panel a task, a line a method, bands over seeds.
 
-    A line has a gap at a rate at which a run diverged. The axis is that of the lines: a band that is wider, as where one
-    run of several hardly learned, is cut off.
+    A line has a gap at a rate at which a run diverged. The axis is that of the lines: a wider band, as where one run
+    of several hardly learned, is cut off.
 
     Args:
         groups: Heading -> records.
