@@ -410,6 +410,14 @@ def registry(monkeypatch):
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
 
+def test_method_that_says_nothing_is_told_what_it_lacks():
+    class Nothing(Balancer):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing overrides none of weigh, combine"):
+        Nothing(2).combine(torch.ones(2))
+
+
 class First(Balancer):
     """A method from outside: the first task counts ``factor`` times."""
 
