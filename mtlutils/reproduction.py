@@ -196,8 +196,8 @@ def _heading(what: str, found: Sequence[Record], profile: str) -> str:
     return f"{what} ({name}profile {profile})"
 
 
-def chosen_learning_rate(found: Iterable[Record]) -> float | None:
-    """Return the learning rate at which equal weighting has the best validation accuracy.
+def chosen_learning_rate(found: Iterable[Record], method: str = "equal") -> float | None:
+    """Return the learning rate at which a method, equal weighting unless told, has the best validation accuracy.
 
     The accuracy is the mean over tasks and seeds. Where there are none, it is the rate with the lowest validation
     losses, by their geometric mean, which depends on no task's unit. A rate at which any seed diverged is out. None:
@@ -205,7 +205,7 @@ def chosen_learning_rate(found: Iterable[Record]) -> float | None:
     """
     scores: dict[float, list[float | None]] = {}
     for record in found:
-        if record.method == "equal":
+        if record.method == method:
             rate = record.parameters["learning_rate"]
             assert isinstance(rate, float)
             accuracies, losses = (
