@@ -1053,3 +1053,12 @@ def test_learning_rate_of_the_cpu_profile_is_the_one_that_validation_chooses(nam
     rates = [record.parameters["learning_rate"] for record in found]
     assert {rate: rates.count(rate) for rate in rates} == dict.fromkeys(CPU[name]["sweep_learning_rate"], n_each)
     assert CPU[name]["learning_rate"] == reproduction.chosen_learning_rate(found)
+
+
+def test_rate_of_single_task_models_on_ag_news_is_the_one_that_validation_chooses():
+    asked = CPU["adaptive_agnews"]
+    found = reproduction.committed("adaptive_agnews", profiles.of_study(asked, "baseline.sweep"))
+    rates = [record.parameters["learning_rate"] for record in found]
+    n_each = 2 * len(asked["sweep_seeds"])  # a model a task
+    assert {rate: rates.count(rate) for rate in rates} == dict.fromkeys(asked["baseline_sweep_learning_rate"], n_each)
+    assert asked["baseline_learning_rate"] == reproduction.chosen_learning_rate(found, "single_task")

@@ -71,6 +71,16 @@ def test_weight_curves():
     assert four["adaptive"] == pytest.approx([1.4, 1.75])
 
 
+def test_weights_far_beyond_the_number_of_tasks_leave_the_others_readable():
+    assert [axis.get_yscale() for axis in figures.weight_curves({"Here": GROUP}, TASKS).axes] == ["linear"] * 2
+    large = {"train/weight/2-class": [1.0, 40.0], "train/weight/4-class": [1.0, 2.0]}
+    grown = a_record(method="uncertainty", curves=large)
+    two, four = figures.weight_curves({"Here": [*GROUP, grown]}, TASKS).axes
+    assert (two.get_yscale(), four.get_yscale()) == ("symlog", "linear")
+    assert list(two.get_yticks()) == [0, 1, 2, 10, 30]
+    assert two.get_ylim()[1] > 40
+
+
 def test_a_method_looks_the_same_in_every_panel():
     figure = figures.loss_curves({"Here": GROUP, "There": GROUP[::-1]}, TASKS)
     looks = {}

@@ -347,6 +347,11 @@ def test_chosen_learning_rate_is_the_best_of_equal_weighting_on_validation(found
     assert reproduction.chosen_learning_rate(found) == expected
 
 
+def test_chosen_learning_rate_of_another_method():
+    found = [at(0.1, 0.5), at(1.0, 0.4), at(0.1, 0.6, method="single_task"), at(1.0, 0.7, method="single_task")]
+    assert reproduction.chosen_learning_rate(found, "single_task") == 1.0
+
+
 # Summaries
 
 

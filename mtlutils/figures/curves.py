@@ -59,13 +59,21 @@ def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
     """Draw the task weights, as applied to the tasks' gradients, against epoch: a panel a task, a line a method.
 
     A run's weight in an epoch is its mean over the epoch's steps; lines are medians over seeds, bands reach from the
-    first to the third quartile. Models with one task are left out.
+    first to the third quartile. Models with one task are left out. Where weights exceed twice the number of tasks, the axis
+    is linear up to that number and logarithmic beyond.
     """
     several = {heading: [r for r in found if len(tasks_of(r)) > 1] for heading, found in groups.items()}
     curves = {heading: _curves(found, tasks, "train/weight") for heading, found in several.items()}
     figure, axes = _panels(curves, tasks, "weight", quartile_band, all_methods(groups))
     for axis in axes.flat:
         axis.axhline(0, color="0.5", linewidth=1, zorder=0)
+        # Weights that are learned may be tens of times those of a fixed sum, which would then all look the same.
+        if np.abs(axis.dataLim.intervaly).max() > 2 * len(tasks):
+            axis.set_yscale("symlog", linthresh=len(tasks))
+            beyond = [first * 10.0**power for power in range(1, 10) for first in (1, 3)]
+            axis.set_yticks([0, 1, len(tasks), *(tick for tick in beyond if tick < axis.get_ylim()[1])])
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_locator(NullLocator())
     return figure
 
 
