@@ -66,4 +66,6 @@ def _checksums() -> dict[str, str]:
     return agnews.checksums(agnews.folder()) if is_there else {}
 
 
-experiment = Experiment("adaptive_agnews", AGNewsSettings, _measure, _checksums, studies=("sweep", "baseline", "baseline.sweep"))
+experiment = Experiment(
+    "adaptive_agnews", AGNewsSettings, _measure, _checksums, studies=("sweep", "baseline", "baseline.sweep")
+)

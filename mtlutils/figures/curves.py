@@ -59,8 +59,8 @@ def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
     """Draw the task weights, as applied to the tasks' gradients, against epoch: a panel a task, a line a method.
 
     A run's weight in an epoch is its mean over the epoch's steps; lines are medians over seeds, bands reach from the
-    first to the third quartile. Models with one task are left out. Where weights exceed twice the number of tasks, the axis
-    is linear up to that number and logarithmic beyond.
+    first to the third quartile. Models with one task are left out. Where weights exceed twice the number of tasks, the
+    axis is linear up to that number and logarithmic beyond.
     """
     several = {heading: [r for r in found if len(tasks_of(r)) > 1] for heading, found in groups.items()}
     curves = {heading: _curves(found, tasks, "train/weight") for heading, found in several.items()}
