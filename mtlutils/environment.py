@@ -37,10 +37,23 @@ def describe(device: torch.device) -> Environment:
     )
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16; a processor without them is slower with it."""
+    if device.type != "cpu":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first, _, _ = cpuinfo.read_text().partition("\n\n")
+        found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+        if name := found.get("model name"):
+            # A virtual machine may call several generations by the same name.
+            generation = ", ".join(
+                f"{part.split()[-1]} {found[part]}" for part in ("cpu family", "model") if part in found
+            )
+            return f"{name} ({generation})" if generation else name
     return platform.processor() or platform.machine()

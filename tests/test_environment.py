@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock, environment.yml and the running environment agree."""
+"""pyproject.toml, requirements.lock, environment.yml and the running environment agree; devices have names."""
 
 import re
 import sys
@@ -7,10 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from mtlutils import environment
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -43,8 +46,7 @@ def test_every_pin_says_why():
 
 
 def test_conda_environment_has_the_same_pins():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *packages, pip = environment["dependencies"]
+    *packages, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert set(pip["pip"]) == {*RUNTIME, *EXTRAS["book"], "-e ."}
     # Binder takes the Python that this names, and its own where it is a range
     (python,) = [found[1] for package in packages if (found := re.fullmatch(r"python=(\d+\.\d+)", package))]
@@ -65,3 +67,22 @@ def test_installed_versions_are_the_locked_ones():
         if not pin.specifier.contains(installed if installed != "nothing" else "0", prereleases=True):
             wrong.append(f"{pin}: {installed} is installed")
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        (
+            "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC\ncpu family\t: 25\n\nmodel\t: 2\n",
+            "AMD EPYC (family 25, model 1)",
+        ),
+        ("processor: 0\nmodel name: A: B\n", "A: B"),
+        ("processor: 0\nBogoMIPS: 50.00\n", "its machine"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_generation(tmp_path, monkeypatch, cpuinfo, name):
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo)
+    monkeypatch.setattr(environment, "Path", lambda _: path)
+    monkeypatch.setattr(environment.platform, "processor", lambda: "its machine")
+    assert environment.describe(torch.device("cpu")).device == name

@@ -360,6 +360,30 @@ def test_broken_record_is_made_again_with_a_warning(made_up, measured, tmp_path)
     assert records.read(path) == again[0]
 
 
+class WithPrecision(MadeUpSettings):
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "warned"),
+    [
+        ("bf16", {"avx2": True, "avx512_bf16": False}, True),
+        ("bf16", {"avx512_bf16": True}, False),
+        ("bf16", {"amx_bf16": True}, False),
+        ("bf16", {"neon": True, "bf16": True}, False),
+        ("fp32", {"avx2": True}, False),
+    ],
+)
+def test_precision_that_is_slow_on_this_processor(made_up, tmp_path, monkeypatch, precision, capabilities, warned):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    precise = dataclasses.replace(made_up, settings=WithPrecision)
+    for n_warnings in (warned, 0):  # the second time nothing is trained
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            precise.runs(["equal"], [0], results=tmp_path, device="cpu", precision=precision)
+        assert ["no instructions for bf16" in str(each.message) for each in found] == [True] * n_warnings
+
+
 @pytest.mark.parametrize(
     ("at_hand", "warned"),
     [

@@ -235,6 +235,7 @@ class Experiment:
         if missing:
             place = environment.device(device)
             torch.set_num_threads(self.threads)
+            self._warn_of_slow_precision(missing, place)
         with tqdm(total=len(missing), desc=self.name, unit="run", delay=2, file=sys.stderr) as bar:
             for run in missing:
                 assert place is not None
@@ -262,6 +263,14 @@ class Experiment:
         records.write(record, folders.project() / run.folder, predictions)
         run.checkpoint.unlink(missing_ok=True)
         return record
+
+    def _warn_of_slow_precision(self, missing: Iterable[Run], device: torch.device) -> None:
+        if any(run.parameters.get("precision") == "bf16" for run in missing) and not environment.has_bf16(device):
+            warnings.warn(
+                "this processor has no instructions for bf16, and takes several times as long with it as with fp32; "
+                "set `precision` to fp32 unless runs must have the settings of the committed ones",
+                stacklevel=4,
+            )
 
     def _warn_of_other_data(self, found: Iterable[Record]) -> None:
         real = [record for record in found if record.data.kind == "real"]

@@ -69,9 +69,11 @@ def weight_curves(groups: Groups, tasks: Sequence[str]) -> Figure:
         axis.axhline(0, color="0.5", linewidth=1, zorder=0)
         # Weights that are learned may be tens of times those of a fixed sum, which would then all look the same.
         if np.abs(axis.dataLim.intervaly).max() > 2 * len(tasks):
+            least, top = min(axis.dataLim.y0, 0.0) - 0.1 * len(tasks), axis.get_ylim()[1]
             axis.set_yscale("symlog", linthresh=len(tasks))
+            axis.set_ylim(least, top)
             beyond = [first * 10.0**power for power in range(1, 10) for first in (1, 3)]
-            axis.set_yticks([0, 1, len(tasks), *(tick for tick in beyond if tick < axis.get_ylim()[1])])
+            axis.set_yticks([0, 1, len(tasks), *(tick for tick in beyond if tick < top)])
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_locator(NullLocator())
     return figure
