@@ -38,7 +38,7 @@ def describe(device: torch.device) -> Environment:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device has instructions for bfloat16; a processor without them is slower with it."""
+    """Return whether a device has instructions for bf16; a processor without them is slower with it."""
     if device.type != "cpu":
         return True
     capabilities = torch.cpu.get_capabilities()
