@@ -15,7 +15,7 @@ from mtlutils.report.published import badge, claim_anchor, in_paper, table_ancho
 VERDICTS: tuple[Decision, ...] = get_args(Decision)
 """Every verdict, in the order in which tallies name them."""
 
-_HEADER = ["Paper", "Table", "Claim", "Verdict", "Effect", "n", "Profile", "Data", "Reason", "Where from"]
+_HEADER = ["Paper", "Table", "Claim", "Verdict", "Effect", "n", "Data", "Reason", "Runs"]
 
 
 def ledger(found: list[Entry]) -> str:
@@ -90,13 +90,16 @@ def _row(entry: Entry, is_first: bool, repository: str) -> str:
         f'<td data-sort="{VERDICTS.index(verdict.verdict)}">{badge(verdict.verdict)}</td>',
         _effect(entry),
         f"<td>{verdict.n}</td>",
-        f"<td>{html.escape(', '.join(verdict.profiles)) or '–'}</td>",
-        f"<td>{html.escape(', '.join(entry.data)) or '–'}</td>",
+        f"<td>{html.escape(_data(entry)) or '–'}</td>",
         f"<td>{html.escape(verdict.reason)}{in_paper(verdict)}</td>",
         f"<td>{_sources(entry, repository)}</td>",
     ]
     about = f'id="{entry.id}" data-paper="{entry.paper.key}" data-verdict="{verdict.verdict}"'
     return f"<tr {about}>{''.join(cells)}</tr>"
+
+
+def _data(entry: Entry) -> str:
+    return ", ".join([*entry.data, *(f"profile {name}" for name in entry.verdict.profiles)])
 
 
 def _effect(entry: Entry) -> str:

@@ -46,10 +46,11 @@ def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
             tally = ledger_page.tally(on_it, paper.key)
             exists = (folders.project() / table.notebook).is_file()
             label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
+            first_sentence = f"{table.caption.split('. ')[0].removesuffix('.')}."
             n_cells = len(_cells_to_fill(table))
             agreeing = f"{agree}" if table.prints_numbers else "–"
             rows.append(
-                [f"{{cite:t}}`{paper.bibtex}`", label, table.caption, f"{len(cells)} of {n_cells}", agreeing, tally]
+                [f"{{cite:t}}`{paper.bibtex}`", label, first_sentence, f"{len(cells)} of {n_cells}", agreeing, tally]
             )
     header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
     note = provenance("All of them", records) if records else "No records yet."

@@ -925,12 +925,7 @@ def test_ledger_has_a_row_a_claim_and_says_how_it_was_judged(project):
     assert judged
     for entry in judged:
         row, found = rows[entry.id], entry.deciding
-        assert (row["Verdict"], row["n"], row["Profile"], row["Data"]) == (
-            entry.verdict.verdict,
-            "10",
-            "cpu",
-            "made up",
-        )
+        assert (row["Verdict"], row["n"], row["Data"]) == (entry.verdict.verdict, "10", "made up, profile cpu")
         assert row["Reason"].startswith(entry.verdict.reason)
         assert row["Effect"].startswith(f"{found.natural(found.effect):+.3g} points [")
         index = [claim.id for claim in HUQ.claims_on("table3")].index(entry.verdict.claim)
@@ -943,7 +938,7 @@ def test_ledger_has_a_row_a_claim_and_says_how_it_was_judged(project):
     ]
     assert [unmeasured[name] for name in ("Verdict", "Effect", "n", "Data")] == ["not attempted", "–", "0", "–"]
     no_chapter = rows[next(entry.id for entry in entries if entry.paper.key == "lee2020")]
-    assert (no_chapter["Where from"], no_chapter["links"]) == ("–", [])
+    assert (no_chapter["Runs"], no_chapter["links"]) == ("–", [])
     # the ids that the ledger leads to are those that the chapters' tables have
     shown = report.comparison(HUQ, "table3", Measured(), "x").data + report.verdicts(HUQ, "table3").data
     chapter_ids = {element["id"] for element in BeautifulSoup(shown, "html.parser").select("[id]")}

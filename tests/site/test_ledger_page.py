@@ -67,6 +67,13 @@ def test_ledger_without_javascript_is_a_complete_table(browser, address):
     view.context.close()
 
 
+def test_ledger_fits_a_small_laptop(ledger):
+    wide, room = ledger.evaluate(
+        "(() => { const box = document.querySelector('.table-box'); return [box.scrollWidth, box.clientWidth]; })()"
+    )
+    assert wide <= room
+
+
 def test_headers_sort_by_mouse_and_keyboard(ledger):
     n = ledger.get_by_role("button", name="n", exact=True)
     n.click()
