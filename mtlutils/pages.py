@@ -50,9 +50,10 @@ def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
             n_cells = len(_cells_to_fill(table))
             agreeing = f"{agree}" if table.prints_numbers else "–"
             rows.append(
-                [f"{{cite:t}}`{paper.bibtex}`", label, first_sentence, f"{len(cells)} of {n_cells}", agreeing, tally]
+                [f"{{cite:t}}`{paper.bibtex}`", label, tally, f"{len(cells)} of {n_cells}", agreeing, first_sentence]
             )
-    header = ["Paper", "Table", "What it shows", "Cells measured", "Cells agreeing", "Claims"]
+    # A phone has room for the first three.
+    header = ["Paper", "Table", "Claims", "Cells measured", "Cells agreeing", "What it shows"]
     note = provenance("All of them", records) if records else "No records yet."
     caption = (
         "For each published table: how many of its cells were measured on real data, in how many of those the paper's "
