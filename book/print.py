@@ -26,7 +26,7 @@ from pypdf import PdfReader
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # It runs as root and without a screen, and asks nobody but this machine.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-# What only works on a screen. A folded-away input of a notebook stays folded; what a form says, the cell above it does.
+# What only works on a screen. A folded-away input of a notebook stays folded. A form says what the cell above it says.
 ON_SCREEN = "script, form, button, .headerlink, .cell-details, .skip-cells, .d-print-none, details.above-input, details.parameters"
 # Attributes that name elements by id.
 NAMING = ("id", "for", "headers", "aria-describedby", "aria-labelledby", "aria-controls")
