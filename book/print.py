@@ -27,7 +27,10 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # It runs as root and without a screen, and asks nobody but this machine.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # What only works on a screen. A folded-away input of a notebook stays folded. A form says what the cell above it says.
-ON_SCREEN = "script, form, button, .headerlink, .cell-details, .skip-cells, .d-print-none, details.above-input, details.parameters"
+ON_SCREEN = (
+    "script, form, button, .headerlink, .cell-details, .skip-cells, .d-print-none, details.above-input, "
+    "details.parameters"
+)
 # Attributes that name elements by id.
 NAMING = ("id", "for", "headers", "aria-describedby", "aria-labelledby", "aria-controls")
 # Millimetres between the margins of an A4 page that print.css sets: its width, and width and height on its side.
