@@ -67,5 +67,9 @@ def _checksums() -> dict[str, str]:
 
 
 experiment = Experiment(
-    "adaptive_agnews", AGNewsSettings, _measure, _checksums, studies=("sweep", "baseline", "baseline.sweep")
+    "adaptive_agnews",
+    AGNewsSettings,
+    _measure,
+    _checksums,
+    studies=("sweep", "baseline", "baseline.sweep", "groupings"),
 )
