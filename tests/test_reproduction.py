@@ -777,6 +777,10 @@ def test_variants_of_a_section_are_compared_within_it():
         "contiguous 2 Class Classification": ["50.00", "–", "–", "80.00", "+30.00"],
         "outer 2 Class Classification": ["70.00", "60.00", "-10.00", "–", "–"],
     }
+    # a section's header stands for all its rows, and no header is empty
+    headers = BeautifulSoup(shown.data, "html.parser").select("tbody th")
+    assert [(th.text, th["rowspan"]) for th in headers if th.has_attr("rowspan")] == [("contiguous", "2"), ("outer", "2")]
+    assert all(th.text for th in headers)
 
 
 def test_variants_show_the_mean_of_a_curve():

@@ -69,9 +69,7 @@ def _variants(
                 "" if row in extra else _lead(each[name], each[names[0]], digits[row])
                 for (_, row), each in values.items()
             ]
-    first = [section if i % (len(values) // len(sections)) == 0 else "" for i, (section, _) in enumerate(values)]
-    rows = [row for _, row in values]
-    index = pd.MultiIndex.from_arrays([first, rows]) if any(sections) else pd.Index(rows)
+    index = pd.MultiIndex.from_tuples(values) if any(sections) else pd.Index([row for _, row in values])
     legend = (
         f"{units(table)} Mean over seeds ± half the 95 % interval of the mean. Lead: over {''.join(names[:1])}, "
         "paired over seeds; its interval is for this one comparison."
