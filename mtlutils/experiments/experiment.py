@@ -231,14 +231,13 @@ class Experiment:
                     warnings.warn(f"{error}; it is made again", stacklevel=3)
         self._warn_of_other_data(found.values())
         missing = [run for run in runs if run not in found]
-        place = None
-        if missing:
-            place = environment.device(device)
-            torch.set_num_threads(self.threads)
-            self._warn_of_slow_precision(missing, place)
+        if not missing:
+            return [found[run] for run in runs]
+        place = environment.device(device)
+        torch.set_num_threads(self.threads)
+        self._warn_of_slow_precision(missing, place)
         with tqdm(total=len(missing), desc=self.name, unit="run", delay=2, file=sys.stderr) as bar:
             for run in missing:
-                assert place is not None
                 bar.set_postfix_str(f"{run.method}, seed {run.seed}", refresh=False)
                 found[run] = self._measured(run, place)
                 bar.update()
