@@ -38,3 +38,17 @@ def of_study(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
         prefix = f"{part}_"
         found |= {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
     return found
+
+
+def listed(value: Any) -> Any:
+    """Return a list that stands in a text, as papermill's -p hands it over, read as YAML; anything else as it is.
+
+    Raises:
+        InputError: the text begins like a list, and is none.
+    """
+    if not (isinstance(value, str) and value.lstrip().startswith("[")):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"{value!r} is not a list as YAML writes it") from error

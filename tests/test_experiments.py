@@ -163,6 +163,15 @@ def test_notebook_of_pairs_runs_its_studies():
     assert len(runs) == 8 + 4 + 2 + 2 + 1 + 2
 
 
+def test_study_runs_what_is_planned_for_it_whatever_else_has_a_name(made_up, tmp_path):
+    parameters = {"methods": ["equal"], "seeds": [0], "rate": 1.0, "sweep_rate": [1.0, 2.0], "results": str(tmp_path)}
+    around = parameters | {"device": "cpu", "plot": print, "_private": 1}
+    found = made_up.run_study(around, "sweep")
+    assert [record.parameters["rate"] for record in found] == [1.0, 2.0]
+    assert found == made_up.runs(["equal"], [0], rate=[1.0, 2.0], results=tmp_path)
+    assert made_up.run_study(around) == found[:1]
+
+
 def test_path_is_in_the_results_folder_or_a_scratch_folder(made_up, tmp_path):
     (run,) = made_up.plan(["equal"], [0], results=tmp_path)
     assert run.path == records.path_for(tmp_path, "made_up", "equal", 0, run.parameters)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
@@ -111,7 +110,7 @@ class Experiment:
         """
         folder = Path(results) if results else records.scratch()
         methods, seeds = _items("methods", methods), _items("seeds", seeds)
-        parameters = {name: _listed(value) for name, value in parameters.items()}
+        parameters = {name: profiles.listed(value) for name, value in parameters.items()}
         fields = self.settings.model_fields
         lists = {
             name: value
@@ -164,17 +163,24 @@ class Experiment:
         """
         return self._records(self.plan(methods, seeds, results=results, **parameters), device)
 
-    def plan_notebook(self, parameters: Mapping[str, Any]) -> list[Run]:
-        """List every run that the notebook asks for, given its parameters.
+    def run_study(self, parameters: Mapping[str, Any], study: str = "") -> list[Record]:
+        """Load or make, as :meth:`runs`, what a notebook runs for one of its studies, given all its parameters.
 
-        A notebook runs ``methods`` with ``seeds`` at its settings, and each of its studies with its own in their place
-        (see :func:`mtlutils.profiles.of_study`).
+        Args:
+            parameters: Of the notebook; whatever else is among them is ignored, so that ``dict(globals())`` will do.
+            study: A name as in :func:`mtlutils.profiles.of_study`; ``""``: the main runs.
         """
-        runs = []
-        for study in ("", *self.studies):
-            asked = profiles.of_study(parameters, study)
-            settings = {name: asked[name] for name in self.settings.model_fields if name in asked}
-            runs += self.plan(asked["methods"], asked["seeds"], results=asked.get("results", ""), **settings)
+        return self._records(self.plan_study(parameters, study), parameters.get("device", "auto"))
+
+    def plan_study(self, parameters: Mapping[str, Any], study: str = "") -> list[Run]:
+        """List the runs of :meth:`run_study`."""
+        asked = profiles.of_study(parameters, study)
+        settings = {name: asked[name] for name in self.settings.model_fields if name in asked}
+        return self.plan(asked["methods"], asked["seeds"], results=asked.get("results", ""), **settings)
+
+    def plan_notebook(self, parameters: Mapping[str, Any]) -> list[Run]:
+        """List every run that the notebook asks for, given its parameters: those of all its studies."""
+        runs = [run for study in ("", *self.studies) for run in self.plan_study(parameters, study)]
         return list(dict.fromkeys(runs))
 
     def estimate(self, runs: Iterable[Run], device: str = "auto") -> str:
@@ -283,18 +289,8 @@ class Experiment:
             )
 
 
-def _listed(value: Any) -> Any:
-    """A list that stands in a text, as papermill's -p hands it over, read as YAML; anything else as it is."""
-    if not (isinstance(value, str) and value.lstrip().startswith("[")):
-        return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{value!r} is not a list as YAML writes it") from error
-
-
 def _items(name: str, value: Any) -> list[Any]:
-    value = _listed(value)
+    value = profiles.listed(value)
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise InputError(f"{name}: must be a list, got {value!r}")
     return list(value)
