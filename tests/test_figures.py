@@ -329,6 +329,21 @@ def test_metric_against_time_goes_on_with_the_longer_run_of_a_seed(reverse):
     assert drawn(axis) == {"equal": [pytest.approx([n, n / 10]) for n in (1, 2, 3, 4)]}
 
 
+def test_metric_against_time_takes_runs_of_several_lengths_at_their_ends_where_the_rate_falls():
+    short = [paired("equal", seed, (0.6, 0.6)) for seed in (0, 1, 2)]
+    long = [paired("equal", 0, (0.1, 0.1), (0.2, 0.2), (0.9, 0.9))]
+    other = [paired("dwa", seed, (0.3, 0.3), (0.4, 0.4)) for seed in (0, 1)]
+    falling = [
+        record.model_copy(update={"parameters": record.parameters | {"schedule": "one_cycle"}})
+        for record in (*long, *short, *other)
+    ]
+    (axis,) = metric_against_time({"Here": falling}).axes
+    assert drawn(axis) == {
+        "equal": [pytest.approx([1, 0.6]), pytest.approx([3, 0.9])],
+        "dwa": [pytest.approx([1, 0.3]), pytest.approx([2, 0.4])],  # all of one length: after every epoch
+    }
+
+
 def test_step_costs_are_relative_to_equal_and_in_processor_time_where_that_is_known():
     assert figures.step_costs(TIMED) == pytest.approx({"equal": 1, "single_step": 3.5, "single_task": 50})
     found = [paired("equal", seed, (0, 0), seconds=s) for seed, s in enumerate((0.02, 0.01, 0.9))]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.utils._pytree import tree_map
 
 from mtlutils.balancing.balancer import Balancer, Closure
@@ -43,7 +44,8 @@ class GradientMethod(Balancer):
     :math:`\nabla_z L_s^\top J J^\top \nabla_z L_t`. So what a method promises, such as a descent on every loss, holds
     for z, and for :math:`\theta` only where :math:`J J^\top` is a multiple of the identity. (Sener & Koltun 2018,
     section 3.3, bound the shortest vector this way.) Where the encoder returns several tensors, z is all of them that
-    need gradients; shared parameters outside the encoder, such as an attention network's, are joined to z.
+    need gradients. Where the tasks' ways part inside the encoder, z is the last features on the way of all. Shared
+    parameters that come after z, or lie outside the encoder as an attention network's, are joined to z.
 
     Args:
         n_tasks: Number of tasks T.
@@ -101,7 +103,7 @@ class GradientMethod(Balancer):
 
         Raises:
             InputError: there are no shared parameters that learn; or, with ``gradients="representation"``, the closure
-                does not call the model's encoder, or nothing that it returns needs a gradient.
+                does not compute the representation, or it needs no gradient.
         """
         if self.gradients == "shared":
             return super().step(closure, model, optimizer)
@@ -110,12 +112,12 @@ class GradientMethod(Balancer):
             losses = self.losses_of(closure)
         if not cuts:
             raise InputError(
-                "gradients='representation' needs an encoder whose output needs gradients, called by the closure; "
+                "gradients='representation' needs a representation that needs gradients, computed by the closure; "
                 "use gradients='shared'"
             )
         outputs, leaves = zip(*cuts, strict=True)
-        in_encoder = set(model.encoder.parameters())
-        outside = [parameter for parameter in _learned(model.shared_parameters()) if parameter not in in_encoder]
+        before = set(model.encoder.parameters()) - _reached(losses)
+        outside = [parameter for parameter in _learned(model.shared_parameters()) if parameter not in before]
         combined = self._combine(losses, [*leaves, *outside], model)
         add_gradients(outside, combined[len(leaves) :])
         torch.autograd.backward(outputs, combined[: len(leaves)])
@@ -172,9 +174,11 @@ def preference_vector(preferences: Sequence[float] | None, n_tasks: int) -> Tens
 def cut_representation(model: MultiTaskModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """While it lasts, let the heads see copies of the encoder's output that are leaves of their own graph.
 
+    Of a model whose heads need other features, what passes its module ``representation`` takes the output's place.
+
     Yields:
-        A list that fills at every call of the encoder: each tensor that needs a gradient, with its copy. (One may have
-        been computed from another; only a copy has a gradient that leaves out this path, which is the encoder's.)
+        A list that fills at every such call: each tensor that needs a gradient, with its copy. (One may have been
+        computed from another; only a copy has a gradient that leaves out this path, which is the encoder's.)
     """
     cuts: list[tuple[Tensor, Tensor]] = []
 
@@ -187,11 +191,24 @@ def cut_representation(model: MultiTaskModel) -> Iterator[list[tuple[Tensor, Ten
         cuts.append((value, value.detach().requires_grad_()))
         return cuts[-1][1]
 
-    handle = model.encoder.register_forward_hook(cut)
+    module: nn.Module = getattr(model, "representation", model.encoder)
+    handle = module.register_forward_hook(cut)
     try:
         yield cuts
     finally:
         handle.remove()
+
+
+def _reached(losses: Tensor) -> set[Tensor]:
+    """Return the leaves of the losses' graph."""
+    seen: set[Node] = set()
+    waiting = [losses.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return {node.variable for node in seen if hasattr(node, "variable")}
 
 
 def _learned(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

@@ -1,7 +1,7 @@
 """Figures of what is had for what: one task's accuracy for another's, and accuracy for time."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -101,7 +101,7 @@ def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label
 
     Time is counted in epochs of ordinary training (``equal``): a method's time a step is the median over its runs,
     in processor time on a CPU, divided by that of ``equal``. Lines are means over the seeds that have got so far, with
-    95 % intervals.
+    95 % intervals. Where a method has runs of several lengths whose learning rate falls, a point is the end of a run.
     Single-task models are left out.
 
     Args:
@@ -119,23 +119,32 @@ def metric_against_time(groups: Groups, tasks: Sequence[str], metric: str, label
             costs = step_costs(found)
             for axis, value in zip(row, values, strict=True):
                 for i, method in enumerate(order):
-                    curves: dict[int, Sequence[float | None]] = {}
-                    for record in found:
-                        keys = [f"{metric}/{task}" for task in tasks]
-                        is_here = record.method == method and str(record.parameters[panels]) == value
-                        if is_here and all(key in record.curves for key in keys):
-                            each = zip(*(record.curves[key] for key in keys), strict=True)
-                            mean = [None if None in v else sum(statistics.finite(v)) / len(tasks) for v in each]
-                            # Of two runs of one seed, the longer repeats the shorter and goes on.
-                            curves[record.seed] = max(curves.get(record.seed, []), mean, key=len)
-                    longest = max(map(len, curves.values()), default=0)
-                    points = [mean_band(c[e] for c in curves.values() if len(c) > e) for e in range(longest)]
-                    times = [costs.get(method, math.nan) * (epoch + 1) for epoch in range(len(points))]
+                    here = [r for r in found if r.method == method and str(r.parameters[panels]) == value]
+                    of_epoch = _means_by_epoch(here, [f"{metric}/{task}" for task in tasks])
+                    times = [costs.get(method, math.nan) * epoch for epoch in of_epoch]
+                    points = [mean_band(values) for values in of_epoch.values()]
                     line(axis, i, method, times, points, marker=MARKERS[i % len(MARKERS)])
                 axis.set(xlabel="time (epochs of ordinary training)", title=value)
             label_lines(row, label)
         legend(figure, axes)
     return figure
+
+
+def _means_by_epoch(found: Iterable[Record], keys: Sequence[str]) -> dict[int, list[float | None]]:
+    """Return epoch -> the mean of some curves there, of each seed that has one, by epoch."""
+    found = sorted((r for r in found if all(key in r.curves for key in keys)), key=lambda r: len(r.curves[keys[0]]))
+    lengths = {len(record.curves[keys[0]]) for record in found}
+    means: dict[int, dict[int, float | None]] = {}
+    for record in found:
+        values = list(zip(*(record.curves[key] for key in keys), strict=True))
+        # At a constant rate the longer of a seed's runs repeats the shorter and goes on. Otherwise a run is only at its
+        # end what its length gives: before, its rate has still to fall.
+        is_apart = len(lengths) > 1 and record.parameters.get("schedule", "constant") != "constant"
+        for epoch in [len(values)] if is_apart else range(1, len(values) + 1):
+            each = values[epoch - 1]
+            mean = None if None in each else sum(statistics.finite(each)) / len(each)
+            means.setdefault(epoch, {})[record.seed] = mean
+    return {epoch: list(means[epoch].values()) for epoch in sorted(means)}
 
 
 def step_costs(found: Sequence[Record]) -> Mapping[str, float]:

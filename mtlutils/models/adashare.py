@@ -107,6 +107,7 @@ class AdaShare(MultiTaskModel):
         if not blocks:
             raise InputError("no stage of the encoder keeps the shape of its input, so none can be skipped; use blocks")
         super().__init__(own, heads)
+        self.representation = nn.Identity()  # a call that gradient methods can hook
         self.blocks = blocks
         self.decay, self.hard = decay, hard
         self.blocks_per_epoch = blocks_per_epoch
@@ -123,7 +124,7 @@ class AdaShare(MultiTaskModel):
         assert isinstance(self.encoder, Stages)
         stages = list(self.encoder)
         first = self.blocks[0]
-        before = self.encoder.features(*inputs, n=first)[-1]
+        before = self.representation(self.encoder.features(*inputs, n=first)[-1])
         outputs = {}
         for task in self.heads if tasks is None else tasks:
             run = self._policy(task)

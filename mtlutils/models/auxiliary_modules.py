@@ -87,6 +87,7 @@ class AuxiliaryModules(MultiTaskModel):
             }
         )
         self.auxiliary_weight = auxiliary_weight
+        self.representation = nn.Identity()  # a call that gradient methods can hook
 
     @staticmethod
     def auxiliary_name(task: str) -> str:
@@ -97,7 +98,7 @@ class AuxiliaryModules(MultiTaskModel):
         """Return each task's output, or those of some ``tasks`` only; in training mode, then the auxiliary ones."""
         assert isinstance(self.encoder, Stages)
         asked = list(self.heads if tasks is None else tasks)
-        features = self.encoder.features(*inputs)
+        features = self.representation(self.encoder.features(*inputs))
         outputs = {task: self.heads[task](features[-1]) for task in asked}
         if self.training:
             outputs |= {self.auxiliary_name(task): self.auxiliary[task](features) for task in asked}

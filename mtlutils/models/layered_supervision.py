@@ -37,7 +37,9 @@ class LayeredSupervision(MultiTaskModel):
         if unknown := [task for task in levels if task not in heads]:
             raise InputError(f"levels names {unknown[0]!r}, which is no task; the tasks are {', '.join(heads)}")
         super().__init__(stages, heads)
+        self.representation = nn.Identity()  # a call that gradient methods can hook
         self.levels = {task: levels.get(task, len(stages) - 1) for task in heads}
+        self.n_common = 1 + min(self.levels.values(), default=0)
         if max(self.levels.values(), default=0) < len(stages) - 1:
             raise InputError("no head is after the encoder's last stage, which would never learn; leave that stage out")
 
@@ -45,11 +47,14 @@ class LayeredSupervision(MultiTaskModel):
         """Return each task's output, or those of some ``tasks`` only."""
         assert isinstance(self.encoder, Stages)
         asked = list(self.heads if tasks is None else tasks)
-        features = self.encoder.features(*inputs, n=1 + max((self.levels[task] for task in asked), default=0))
+        features = self.encoder.features(*inputs, n=self.n_common)
+        features[-1] = self.representation(features[-1])
+        for stage in self.encoder[self.n_common : 1 + max((self.levels[task] for task in asked), default=0)]:
+            features.append(stage(features[-1]))
         return {task: self.heads[task](features[self.levels[task]]) for task in asked}
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of the stages that some tasks share, then of those that all do."""
         stages = list(self.encoder.children())
-        n = 1 + min(self.levels.values(), default=0)
-        return chain.from_iterable(stage.parameters() for stage in [*stages[n:], *stages[:n]])
+        later, common = stages[self.n_common :], stages[: self.n_common]
+        return chain.from_iterable(stage.parameters() for stage in [*later, *common])

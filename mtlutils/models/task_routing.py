@@ -49,6 +49,7 @@ class TaskRouting(MultiTaskModel):
             raise InputError(f"sigma is the part of the channels that a task uses, above 0 and at most 1; got {sigma}")
         own = stages_of(encoder())
         super().__init__(own, heads)
+        self.representation = nn.Identity()  # a call that gradient methods can hook
         self.numbers = {task: number for number, task in enumerate(heads)}
         self.routed = chosen_stages(stages, len(own))
         shapes = feature_shapes(own, example)
@@ -63,7 +64,7 @@ class TaskRouting(MultiTaskModel):
         assert isinstance(self.encoder, Stages)
         stages = list(self.encoder)
         common = self.routed[0] if self.routed else len(stages) - 1
-        before = self.encoder.features(*inputs, n=common + 1)[-1]
+        before = self.representation(self.encoder.features(*inputs, n=common + 1)[-1])
         outputs = {}
         for task in self.heads if tasks is None else tasks:
             x = before
