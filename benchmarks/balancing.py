@@ -73,14 +73,14 @@ LEAST = {
     "none": ORDINARY,
     "1 forward": f"{ORDINARY}+N+h",
     "heads": f"{ORDINARY}+T*L",
-    "T backward": "F+h+b+T*B+U",
+    "T - 1 backward": "F+h+b+T*B+U",
     # Each task's gradient with a graph, then the penalty's through all of these, which ends in the forward pass' graph
     # once rather than T times. The gradient of the losses' sum is that of the tasks' own.
-    "T backward, twice": "F+h+b+T*(C+D)-(T-1)*B+U",
+    "3T - 1 backward": "F+h+b+T*(C+D)-(T-1)*B+U",
     # The encoder's update; then that of the heads, with the new encoder.
-    "1 forward + backward": f"{ORDINARY}+N+h+b",
+    "1 forward + heads": f"{ORDINARY}+N+h+b",
     # The temporary steps, each task's loss after its own, and the heads' update as above.
-    "T forward + backward": "F+h+b+T*B+T*(F+B)+h+b+U+N+h+b",
+    "T + 1 forward, 2T - 1 backward": "F+h+b+T*B+T*(F+B)+h+b+U+N+h+b",
 }
 """Extra passes, as in the registry -> the fewest passes of all."""
 
@@ -255,7 +255,7 @@ def aims(method: Method, representation: bool, n_tasks: int) -> tuple[float, flo
     if method.passes == "none":
         return 1.1, memory
     of_gradients = {3: 1.3, 20: 1.5} if representation else {3: 2.0, 20: 9.0}
-    return of_gradients.get(n_tasks, nan) if method.passes == "T backward" else nan, memory
+    return of_gradients.get(n_tasks, nan) if method.passes == "T - 1 backward" else nan, memory
 
 
 def compare(seconds: pd.DataFrame, memory: dict[str, int]) -> pd.DataFrame:

@@ -283,6 +283,17 @@ def test_no_weights_before_the_first_step(method):
     assert balancing.create(method, 2).weights is None
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_of_zero_as_of_a_batch_without_targets(method):
+    balancer, model = balancing.create(method, 3), Bowls()
+    optimizer = sgd(model, balancer, lr=0.1)
+    for there in ([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]):
+        balancer.step(lambda there=there: model() * torch.tensor(there), model, optimizer)
+        assert model.point.isfinite().all()
+        assert balancer.weights is None or balancer.weights.isfinite().all()
+        assert all(tensor.isfinite().all() for tensor in balancer.parameters())
+
+
 # What a user can get wrong
 
 
@@ -298,10 +309,16 @@ def test_wrong_number_of_tasks(method, n_tasks):
 @pytest.mark.parametrize("n_losses", [1, 2, 4])
 def test_wrong_number_of_losses(method, n_losses):
     balancer, model = balancing.create(method, 3), Bowls(n_losses)
-    with pytest.raises(InputError, match=rf"one loss a task, \(3,\), got \({n_losses},\)") as error:
+    with pytest.raises(InputError, match=rf"one loss a task, a tensor \(3,\), got \({n_losses},\)") as error:
         balancer.step(model, model, sgd(model, balancer, lr=0.1))
     assert_one_line(error)
     assert torch.equal(model.point, Bowls().point)
+
+
+def test_list_instead_of_losses():
+    balancer, model = balancing.create("equal", 3), Bowls()
+    with pytest.raises(InputError, match="got a list"):
+        balancer.step(lambda: list(model()), model, sgd(model, balancer, lr=0.1))
 
 
 def test_scalar_instead_of_losses():
@@ -686,6 +703,12 @@ def test_imtl_l_learns_its_scales():
 def test_geometric_mean_weights():
     # F = √(0.5 · 8) = 2, w = F / 2L
     torch.testing.assert_close(weights_at(balancing.create("geometric_mean", 2), [0.5, 8.0]), torch.tensor([2, 0.125]))
+
+
+def test_geometric_mean_gives_a_loss_of_zero_no_weight():
+    # F = √(ε · 4) = 2 · 10⁻⁴, w = (0, F / 2L)
+    weights = weights_at(balancing.create("geometric_mean", 2), [0.0, 4.0])
+    torch.testing.assert_close(weights, torch.tensor([0, 2.5e-5]))
 
 
 def test_stch_weights():

@@ -329,6 +329,19 @@ def test_gradnorm_initial_losses(initial):
     assert balancer.initial_losses.tolist() == [2, 2, 2]
 
 
+def test_gradnorm_waits_for_a_task_whose_first_losses_are_zero():
+    model, balancer = Network(), GradNorm(3)
+    losses = model.losses
+    model.losses = lambda: losses() * torch.tensor([1.0, 0.0, 1.0])
+    weights = steps(balancer, model, 2)
+    assert weights.isfinite().all()
+    assert balancer.initial_losses.isnan().tolist() == [False, True, False]
+    model.losses = losses
+    first = losses()[1].item()
+    assert steps(balancer, model, 2).isfinite().all()
+    assert balancer.initial_losses[1] == pytest.approx(first)
+
+
 def test_gradnorm_remembers_the_losses_of_the_first_step():
     model, balancer = Network(), GradNorm(3)
     assert balancer.initial_losses.isnan().all()

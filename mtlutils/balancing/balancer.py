@@ -82,8 +82,9 @@ class Balancer(nn.Module):
     def losses_of(self, closure: Closure) -> Tensor:
         """Return the losses (T,) that a closure computes; InputError if they are of another shape."""
         losses = closure()
-        if losses.shape != (self.n_tasks,):
-            raise InputError(f"the closure must return one loss a task, ({self.n_tasks},), got {tuple(losses.shape)}")
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+        if shape != (self.n_tasks,):
+            raise InputError(f"the closure must return one loss a task, a tensor ({self.n_tasks},), got {shape}")
         return losses
 
     def end_epoch(self) -> None:

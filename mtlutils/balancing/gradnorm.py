@@ -48,7 +48,8 @@ class GradNorm(Balancer):
         layer: The parameter W by its name in the model, such as ``"encoder.0.weight"``. None: the last of the shared
             parameters with at least two dimensions, so that a bias or a norm's scale is not taken for the last layer.
         initial_losses: :math:`L_i(0)`, one a task or one for all. None: the losses at the first step. Where those
-            depend much on the initialisation, the paper would have :math:`\ln C` for cross entropy over C classes.
+            depend much on the initialisation, the paper would have :math:`\ln C` for cross entropy over C classes. A
+            task whose loss is 0 there, as on a batch without a target of its own, waits for its first that is not.
     """
 
     task_weights: Tensor
@@ -101,8 +102,10 @@ class GradNorm(Balancer):
         self._update_weights(losses.detach(), norms)
 
     def _update_weights(self, losses: Tensor, norms: Tensor) -> None:
-        self.initial_losses = torch.where(self.initial_losses.isnan(), losses, self.initial_losses)
-        ratios = losses / self.initial_losses
+        unknown = self.initial_losses.isnan()
+        self.initial_losses = torch.where(unknown & (losses != 0), losses, self.initial_losses)
+        # A loss of 0 has a gradient of 0, so that the ratio of a task that still waits moves the others' target alone.
+        ratios = torch.where(unknown & (losses == 0), 1.0, losses / self.initial_losses)
         weighted_norms = self.task_weights.abs() * norms
         target = weighted_norms.mean() * (ratios / ratios.mean()) ** self.alpha
         gradient = (weighted_norms - target).sign() * self.task_weights.sign() * norms
