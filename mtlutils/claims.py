@@ -131,28 +131,34 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
     left_open = [each for each in made if each.outcome == "open"]
     n = min((each.n for each in made), default=0)
     profiles = tuple(sorted({each.profile for each in found if each.profile is not None}))
-    of = f"of {len(found)} comparisons"
     verdict: Decision
     if not profiles:
         verdict, why = "not attempted", [f"nothing to compare: {', '.join(missing)}"]
     elif against:
         clearest = min(against, key=lambda each: each.p_adjusted)
-        verdict, why = "contradicted", [f"{len(against)} {of} go the other way: {describe(table, clearest)}"]
+        verdict, why = (
+            "contradicted",
+            [f"{_count(against, found, 'goes', 'go')} the other way: {describe(table, clearest)}"],
+        )
     elif all(each.outcome == "for" for each in found):
         weakest = max(found, key=lambda each: each.p_adjusted)
-        verdict, why = "reproduced", [f"{len(found)} {of} go as claimed, the least clear: {describe(table, weakest)}"]
+        clear = "the least clear: " * (len(found) > 1) + describe(table, weakest)
+        verdict, why = "reproduced", [f"{_count(found, found, 'goes', 'go')} as claimed, {clear}"]
     elif smaller:
         verdict = "not reproduced"
-        why = [f"{len(smaller)} {of} are smaller than published: {describe(table, smaller[0])}"]
+        falls_short = f"{_count(smaller, found, 'falls', 'fall')} short of the published difference"
+        why = [f"{falls_short}: {describe(table, smaller[0])}"]
     else:
         verdict, why = "undecided", []
         if missing:
-            why.append(f"{sum(bool(each.missing) for each in found)} {of} are missing: {', '.join(missing)}")
+            lost = [each for each in found if each.missing]
+            why.append(f"{_count(lost, found, 'is', 'are')} missing: {', '.join(missing)}")
         if made and n < needed:
             target = f"p ≤ {level:.2g} after Holm's correction over the table's {n_tests} comparisons"
             why.append(f"too few seeds: {target} takes {needed}, there are {n}")
         elif left_open:
-            why.append(f"{len(left_open)} {of} are open with {n} seeds: {describe(table, left_open[0])}")
+            are_open = f"{_count(left_open, found, 'is', 'are')} open with {n} seeds"
+            why.append(f"{are_open}: {describe(table, left_open[0])}")
     if any(profile != "paper" for profile in profiles):
         why.append(f"profile {', '.join(profiles)} and not the paper's settings")
     diverged = {table.row(row).label for each in found for row, count in each.diverged.items() if count}
@@ -170,6 +176,12 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
         n=n,
         n_needed=needed,
     )
+
+
+def _count(some: list[Comparison], found: list[Comparison], singular: str, plural: str) -> str:
+    if len(found) == 1:
+        return f"the only comparison {singular}"
+    return f"{len(some)} of {len(found)} comparisons {singular if len(some) == 1 else plural}"
 
 
 def _all(values: Iterable[bool | None]) -> bool | None:

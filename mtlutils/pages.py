@@ -1,6 +1,7 @@
 """Papers and records -> the parts of the book's pages that are made from them, as MyST files."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 from mtlutils import folders, ledger, ledger_page, method_index, papers, provenance_page, reproduction, statistics
@@ -23,6 +24,7 @@ def write(folder: Path, notebooks: Path | None = None) -> None:
     loaded = papers.every()
     entries = ledger.entries()
     (folder / "scoreboard.md").write_text(_scoreboard(loaded, entries), encoding="utf-8")
+    (folder / "tally.md").write_text(_tally(entries), encoding="utf-8")
     (folder / "ledger.md").write_text(ledger_page.ledger(entries), encoding="utf-8")
     (folder / "ledger-untested.md").write_text(_untested(loaded), encoding="utf-8")
     index = method_index.CAPTION, method_index.HEADER, method_index.rows(), method_index.NOTE
@@ -48,7 +50,7 @@ def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
             label = f"[{table.label}](../{table.notebook})" if exists else f"{table.label} (no chapter yet)"
             first_sentence = f"{table.caption.split('. ')[0].removesuffix('.')}."
             n_cells = len(_cells_to_fill(table))
-            agreeing = f"{agree}" if table.prints_numbers else "–"
+            agreeing = f"{agree}" if printed else "–"
             rows.append(
                 [f"{{cite:t}}`{paper.bibtex}`", label, tally, f"{len(cells)} of {n_cells}", agreeing, first_sentence]
             )
@@ -62,6 +64,12 @@ def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
         "that the paper took from elsewhere, of networks that are not here, do not count; a figure prints no value."
     )
     return _boxed(caption, header, rows, note)
+
+
+def _tally(entries: list[Entry]) -> str:
+    counts = Counter(entry.verdict.verdict for entry in entries)
+    words = [f"{counts[name]} *{name}*" for name in ledger_page.VERDICTS if counts[name]]
+    return f"**So far**, of the {len(entries)} claims that a run here can test: {', '.join(words)}.\n"
 
 
 def _cells_to_fill(table: Table) -> list[tuple[str, str]]:

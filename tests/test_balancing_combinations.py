@@ -416,10 +416,10 @@ def test_representation_leaves_no_hook():
 def test_representation_that_is_not_there():
     model = Network()
     balancer = balancing.create("mgda(gradients=representation)", 3)
-    with pytest.raises(InputError, match="encoder whose output needs gradients"):
+    with pytest.raises(InputError, match="representation that needs gradients, computed by the closure"):
         balancer.step(lambda: torch.stack([head.weight.sum() for head in model.heads.values()]), model, sgd(model))
     model.encoder.requires_grad_(False)
-    with pytest.raises(InputError, match="encoder whose output needs gradients"):
+    with pytest.raises(InputError, match="representation that needs gradients, computed by the closure"):
         balancer.step(model.losses, model, sgd(model))
 
 

@@ -90,10 +90,16 @@ def test_single_step_prints_every_ratio_beside_its_least_count_of_passes(tmp_pat
 
     methods = ["equal, again", "uncertainty", "split_only", "gradnorm", "pareto_mtl"]
     methods += ["single_step", "single_step(second_order=true)"]
-    rows = [line.rsplit(maxsplit=7) for line in lines]
+    rows = [line.rsplit(maxsplit=9) for line in lines]
     assert [row[0].split(maxsplit=1) for row in rows] == [[n, method] for n in "24" for method in methods]
-    for _, *times, predicted, over, memory, least in rows:
+    for label, *times, predicted, over, aim, met, memory, least in rows:
         assert_quartiles(times)
+        if label.endswith(" single_step") and label.startswith("2"):
+            assert (aim, met) == ("measured/predicted<=1.1", "yes" if float(over) <= 1.1 else "no")
+        elif label == "2 gradnorm":
+            assert (aim, met) == ("median<=1.3", "yes" if float(times[1]) <= 1.3 else "no")
+        else:
+            assert (aim, met) == ("-", "-")
         assert all(0 < float(number) < math.inf for number in (predicted, over, memory))
         assert set(re.findall("[a-zA-Z]+", least)) <= {"T", *shares}
 

@@ -152,7 +152,7 @@ def test_holm_by_hand():
     (one, both) = evaluate(two, "t", {key: cells[key] for key in cells if key[1] == "c0"})
     assert one.comparisons[0].p_adjusted == pytest.approx(2 * 2 / 256)
     assert (one.verdict, both.verdict) == ("reproduced", "undecided")
-    assert "1 of 2 comparisons are missing: A has no runs" in both.reason
+    assert "1 of 2 comparisons is missing: A has no runs" in both.reason
 
 
 NONE = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5]
@@ -162,7 +162,7 @@ def test_not_reproduced_where_the_interval_excludes_the_published_effect():
     verdict = judge(NONE, paper({"a": [10], "b": [1]}, [[order("a", "b")]]))
     assert verdict.verdict == "not reproduced"
     assert verdict.comparisons[0].interval[1] < verdict.comparisons[0].published == 9
-    assert "smaller than published: A against B" in verdict.reason
+    assert "The only comparison falls short of the published difference: A against B" in verdict.reason
 
 
 def test_undecided_where_it_does_not():
@@ -189,7 +189,7 @@ def test_one_comparison_contradicts_a_whole_claim():
     (verdict,) = evaluate(both, "t", {key: cell(values) for key, values in cells.items()})
     assert verdict.verdict == "contradicted"
     assert [each.outcome for each in verdict.comparisons] == ["for", "against"]
-    assert "1 of 2 comparisons go the other way: A against B, C1, -1 u" in verdict.reason
+    assert "1 of 2 comparisons goes the other way: A against B, C1, -1 u" in verdict.reason
 
 
 def test_best_and_rank_take_the_table_apart():

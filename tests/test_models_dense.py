@@ -139,7 +139,13 @@ class Batch:
 
 
 @every_network
-@pytest.mark.parametrize("method", ["single_step", "single_step(second_order=true)", "split_only", "gradnorm"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("single_step", "single_step(second_order=true)", "split_only", "gradnorm"),
+        *("pcgrad", "pcgrad(gradients=representation)"),
+    ],
+)
 def test_balancers_take_a_step_and_running_statistics_move_once(build, method):
     # In float64: far from a SegNet's outputs, steps from 1 are lost in float32.
     model, ordinary = small(build).double(), small(build).double()

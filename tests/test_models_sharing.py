@@ -8,6 +8,7 @@ from shared import assert_state_goes_round
 from torch import nn
 
 from mtlutils import balancing
+from mtlutils.balancing.gradient_method import GradientMethod
 from mtlutils.errors import InputError
 from mtlutils.models import (
     AdaShare,
@@ -201,7 +202,13 @@ def test_same_seed_same_network(name):
 
 
 @every_architecture
-@pytest.mark.parametrize("method", ["single_step", "single_step(second_order=true)", "split_only", "gradnorm"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("single_step", "single_step(second_order=true)", "split_only", "gradnorm"),
+        *("pcgrad", "pcgrad(gradients=representation)"),
+    ],
+)
 def test_balancers_take_a_step(name, method):
     model = build(name).double()
     start = {each: tensor.detach().clone() for each, tensor in model.named_parameters()}
@@ -215,6 +222,67 @@ def test_balancers_take_a_step(name, method):
     assert not list(model.buffers()) or all(buffer.isfinite().all() for buffer in model.buffers())
     if method == "gradnorm":
         assert balancer.task_weights.sum().item() == pytest.approx(3)
+
+
+class Fixed(GradientMethod):
+    """Gives the gradients the same weights, whatever they are."""
+
+    def aggregate(self, matrix):
+        self.matrix = matrix
+        weights = torch.tensor([0.5, -1.0, 2.0], dtype=matrix.dtype)
+        return weights @ matrix, weights
+
+
+def losses_of_one_pass(model):
+    torch.manual_seed(1)  # AdaShare's draws
+    outputs = model(images().double())
+    auxiliary = [{name: outputs.pop(name) for name in list(outputs) if name.startswith(f"{task}/")} for task in CLASSES]
+    return torch.stack(
+        [
+            sum((output - 0.3).square().mean() for output in [outputs[task], *more.values()])
+            for task, more in zip(CLASSES, auxiliary, strict=True)
+        ]
+    )
+
+
+@every_architecture
+@pytest.mark.parametrize("gradients", ["shared", "representation"])
+def test_weighted_gradients_are_the_gradients_of_weighted_losses(name, gradients):
+    model = build(name).double()
+    balancer = Fixed(3, gradients=gradients, heads="weighted")
+    balancer.step(lambda: losses_of_one_pass(model), model, torch.optim.SGD(model.parameters(), lr=0.0))
+    expected = torch.autograd.grad(balancer.weights @ losses_of_one_pass(model), list(model.parameters()))
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_common"),
+    [("task_routing", 1), ("task_routing_late", 3), ("layered_supervision", 1), ("adashare", 1), ("adashare_hard", 1)],
+)
+def test_representation_is_what_all_tasks_have_in_common_and_the_parameters_after_it(name, n_common):
+    model = build(name).double()
+    balancer = Fixed(3, gradients="representation")
+    balancer.step(lambda: losses_of_one_pass(model), model, torch.optim.SGD(model.parameters(), lr=0.0))
+    after = [parameter.numel() for stage in list(model.encoder)[n_common:] for parameter in stage.parameters()]
+    assert balancer.matrix.shape == (3, 4 * 4 * 4 * 4 + sum(after))  # of 4 images, features (4, 4, 4)
+    assert (balancer.matrix @ balancer.matrix.T).all()
+    assert not model.representation._forward_hooks
+
+
+def test_a_layer_that_runs_before_and_after_the_representation_has_both_gradients():
+    torch.manual_seed(0)
+    layer, batch = nn.Sequential(nn.Linear(6, 6), nn.Tanh()), torch.rand(4, 6)
+    model = TaskRouting(lambda: nn.Sequential(layer, layer), heads(CLASSES), example=(batch,), stages=[0])
+
+    def losses():
+        return torch.stack([(output - 0.3).square().mean() for output in model(batch).values()])
+
+    balancer = Fixed(3, gradients="representation")
+    balancer.step(losses, model, torch.optim.SGD(model.parameters(), lr=0.0))
+    shared = list(layer.parameters())
+    for parameter, gradient in zip(shared, torch.autograd.grad(balancer.weights @ losses(), shared), strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @every_architecture

@@ -223,6 +223,6 @@ def test_comparison_without_this_run_has_no_column_of_it_and_names_what_would_fi
     assert sources >= {"published", "reproduced"}
     assert "this run" not in sources
     note, *others = [note.text for note in page.find_all("p", class_="provenance")]
-    assert note.startswith("Not reproduced yet: `make book PROFILE=paper` trains")
+    assert note.startswith("No runs on these data yet: make book PROFILE=paper trains")
     assert "CityScapes as the authors of MTAN" in note
     assert not [note for note in others if "This run" in note]

@@ -498,7 +498,7 @@ def test_table_without_records_says_how_to_get_them(project):
     mine = reproduction.measured(TABLE3, [accuracy("equal", 0, 0.5, 0.5, kind="stand-in")], "smoke")
     shown = report.comparison(HUQ, "table3", mine, "smoke")
     assert notes_of(shown)[0] == (
-        "Not reproduced yet: `make book PROFILE=cpu` trains what notebooks/adaptive_agnews.ipynb needs, with the "
+        "No runs on these data yet: make book PROFILE=cpu trains what notebooks/adaptive_agnews.ipynb needs, with the "
         "settings in profiles/cpu/adaptive_agnews.yml, given the data set, which the page on data says how to get."
     )
     assert cells_of(shown)["MTL - Vanilla"][1] == ("–", set())
@@ -509,10 +509,10 @@ def test_table_without_records_names_the_data_set_and_the_profile_that_there_is(
         return notes_of(report.comparison(LIU, "table1", Measured(), "smoke"))[0]
 
     assert note().startswith(
-        "Not reproduced yet: once its settings are written, in profiles/cpu/rlw_mtan_nyuv2.yml, `make book PROFILE=cpu`"
+        "No runs on these data yet: once its settings are written, in profiles/cpu/rlw_mtan_nyuv2.yml, make book "
     )
     profile_of(project, "paper", "rlw_mtan_nyuv2", methods=["equal"], seeds=[0])
-    assert note().startswith("Not reproduced yet: `make book PROFILE=paper` trains what notebooks/rlw_mtan_nyuv2.ipynb")
+    assert note().startswith("No runs on these data yet: make book PROFILE=paper trains what notebooks/rlw_mtan")
     assert "settings in profiles/paper/rlw_mtan_nyuv2.yml, given NYUv2 as the authors of MTAN" in note()
     assert notes_of(report.verdicts(LIU, "table1")) == [note()]
 

@@ -13,11 +13,11 @@ Kind = Literal["classification", "regression"]
 
 
 class Uncertainty(Scalarized):
-    r"""Learned weights: :math:`\sum_t c_t e^{-s_t} L_t + s_t / 2` with :math:`s_t = \log \sigma_t^2`, starting at 0.
+    r"""Learned weights: :math:`\sum_t e^{-s_t} L_t + s_t / 2` with :math:`s_t = \log \sigma_t^2`, starting at 0.
 
-    Kendall, Gal & Cipolla 2018 (*Multi-task learning using uncertainty to weigh losses*), equations 7 and 10:
-    :math:`c_t` is 1/2 for a regression task (squared error under Gaussian noise) and 1 for a classification task (cross
-    entropy, by the paper's approximation). TorchJD's implementation has 1/2 throughout, so the losses of
+    Kendall, Gal & Cipolla 2018 (*Multi-task learning using uncertainty to weigh losses*), equations 7 and 10, for
+    classification (cross entropy, by the paper's approximation). For a regression task (squared error under Gaussian
+    noise) the first term is half of that. TorchJD's implementation has the half throughout, so the losses of
     classification tasks enter it doubled.
 
     Args:

@@ -8,7 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
+from matplotlib.text import Annotation
+from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from mtlutils import balancing, deltas, statistics
 from mtlutils.figures.drawing import COLOURS, MARKERS, STYLE, Groups, all_methods, grid, values_of
@@ -16,6 +18,7 @@ from mtlutils.figures.trade_offs import step_costs
 from mtlutils.records import Record
 
 _LINEAR = 5.0  # percent, up to which an axis of Δm is linear; beyond, it is logarithmic
+_TICKS = [-100, -20, -5, 0, 5, 20, 100]  # of that axis; matplotlib's own would lie on top of each other around 0
 
 
 def improvements(groups: Groups, panels: str) -> Figure:
@@ -49,6 +52,7 @@ def improvements(groups: Groups, panels: str) -> Figure:
                 # Where all is within the linear part, that scale has no ticks but its ends.
                 if np.abs(axis.dataLim.intervalx).max() > _LINEAR:
                     axis.set_xscale("symlog", linthresh=_LINEAR)
+                    axis.xaxis.set_major_locator(FixedLocator(_TICKS))
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.set(xlabel="Δm over single-task models (%)", title=value)
                 axis.set_yticks(range(len(names)), names, fontsize="small")
@@ -93,6 +97,7 @@ def improvement_against_cost(groups: Groups, panels: str) -> Figure:
                     xlabel=f"{'time' if is_time else 'memory'} of a step / that of equal", ylabel="Δm (%)", title=value
                 )
         _family_legend(figure, all_methods(groups))
+        _part_names(figure)
     return figure
 
 
@@ -110,8 +115,9 @@ def _against_cost(axis: Axes, means: Mapping[str, float], costs: Mapping[str, fl
     axis.plot(*zip(*(points[method] for method in front), strict=True), color="0.6", linestyle="--", zorder=0)
     dearest = max(points, key=lambda method: points[method][0])
     worst = min(points, key=lambda method: points[method][1])
+    middle = math.sqrt(math.prod(f(cost for cost, _ in points.values()) for f in (min, max)))
     for method in dict.fromkeys([*front, dearest, worst]):
-        right = points[method][0] > np.mean([cost for cost, _ in points.values()])
+        right = points[method][0] > middle
         axis.annotate(
             method, points[method], (-4 if right else 4, 4), textcoords="offset points", fontsize="x-small",
             ha="right" if right else "left",
@@ -120,10 +126,24 @@ def _against_cost(axis: Axes, means: Mapping[str, float], costs: Mapping[str, fl
     axis.set_xscale("log", base=2)
     if np.abs(axis.dataLim.intervaly).max() > _LINEAR:
         axis.set_yscale("symlog", linthresh=_LINEAR)
+        axis.yaxis.set_major_locator(FixedLocator(_TICKS))
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter("{x:g}")
         side.set_minor_locator(NullLocator())
-    axis.margins(0.1, 0.12)
+    axis.margins(0.1, 0.3)
+
+
+def _part_names(figure: Figure) -> None:
+    """Move names up until none covers another one of its panel."""
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        taken: list[Bbox] = []
+        for name in axis.texts:
+            assert isinstance(name, Annotation)
+            while any(name.get_window_extent().overlaps(other) for other in taken):
+                x, y = name.xyann
+                name.xyann = (x, y + 2)
+            taken.append(name.get_window_extent())
 
 
 def step_memories(found: Sequence[Record]) -> Mapping[str, float]:

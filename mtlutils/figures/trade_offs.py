@@ -82,7 +82,7 @@ def _scatter(axis: Axes, found: Sequence[Record], tasks: tuple[str, str], metric
 
 
 def _crop(axis: Axes, means: Mapping[str, tuple[float, float]]) -> None:
-    """Leave out what is far below most marks, and name the methods that are then out of sight."""
+    """Leave out what is far below most marks, and name what is then out of sight."""
     values = np.array(list(means.values()))
     best, middle = values.max(axis=0), np.median(values, axis=0)
     low = middle - 4 * (best - middle)
@@ -92,7 +92,9 @@ def _crop(axis: Axes, means: Mapping[str, tuple[float, float]]) -> None:
         margin = 0.5 * np.ptp(kept, axis=0)
         axis.set_xlim(left=kept[:, 0].min() - margin[0], right=kept[:, 0].max() + margin[0])
         axis.set_ylim(bottom=kept[:, 1].min() - margin[1], top=kept[:, 1].max() + margin[1])
-        text = "\n".join(["lower:", *hidden])
+        (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+        unseen = [name for name, (x, y) in means.items() if not (left <= x <= right and bottom <= y <= top)]
+        text = "\n".join(["outside the panel:", *unseen])
         axis.annotate(text, (0.03, 0.03), xycoords="axes fraction", va="bottom", fontsize="x-small", color="0.3")
 
 

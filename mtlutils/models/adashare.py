@@ -48,6 +48,9 @@ class AdaShare(MultiTaskModel):
     The encoder is shared; a task's policy and head are its own, since no other task's loss reaches them. Each asked
     task takes a pass, and batch norms take statistics of each task's features in turn.
 
+    The published code first trains with all blocks, and then the weights and the policies in turns, on separate halves
+    of the training data; here both learn from every batch.
+
     Call :meth:`end_epoch` after every epoch of learning the policies, and :meth:`retrain` when they are learned: as in
     the paper, the network then trains anew, with the policies fixed. Here a task runs the blocks with :math:`\alpha \ge
     1/2`; the paper draws several networks from the policies, and reports the best.

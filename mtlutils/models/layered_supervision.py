@@ -49,7 +49,8 @@ class LayeredSupervision(MultiTaskModel):
         asked = list(self.heads if tasks is None else tasks)
         features = self.encoder.features(*inputs, n=self.n_common)
         features[-1] = self.representation(features[-1])
-        for stage in self.encoder[self.n_common : 1 + max((self.levels[task] for task in asked), default=0)]:
+        highest = max((self.levels[task] for task in asked), default=0)
+        for stage in list(self.encoder)[self.n_common : highest + 1]:
             features.append(stage(features[-1]))
         return {task: self.heads[task](features[self.levels[task]]) for task in asked}
 

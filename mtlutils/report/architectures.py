@@ -48,7 +48,8 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
         columns[f"of a step, × {architectures.REFERENCE}", name] = [
             number(*statistics.interval(ratio.get(scheme, {}).values()), "") for scheme in schemes
         ]
-    for task in dict.fromkeys(str(task) for record in found for task in tasks_of(record)):
+    # In the order of a network that has them all: of single-task models, each has one.
+    for task in [str(task) for task in max((tasks_of(record) for record in found), key=len)]:
         key = f"test/accuracy/{task}"
         columns["test accuracy ↑ (%)", task] = [
             _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)

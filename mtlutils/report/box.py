@@ -43,7 +43,8 @@ def box(
         styler = styler.set_td_classes(classes)
     if not index:
         styler = styler.hide(axis="index")
-    below = "".join(f'<p class="provenance">{html.escape(note, quote=False)}</p>' for note in notes)
+    shown = [re.sub("`(.+?)`", r"<code>\1</code>", html.escape(note, quote=False)) for note in notes]
+    below = "".join(f'<p class="provenance">{note}</p>' for note in shown)
     # An empty header heads nothing, and a screen reader would read it out.
     table = re.sub(r'<th (class="[^"]*\bblank\b[^>]*)>&nbsp;</th>', r"<td \1></td>", styler.to_html())
     # Hidden, as the cells' details are, for a notebook's own page, where no style sheet would open and close them.

@@ -40,7 +40,11 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
     improved = deltas.over_single_task(found)
     order = list(deltas.means(improved))
     methods = [*order, *(method for method in figures.methods_of(found) if method not in order)]
-    columns: dict[tuple[str, str], list[str]] = {("", "acts on"): [_family(method) for method in methods]}
+    columns: dict[tuple[str, str], list[str]] = {
+        ("", "acts on"): [_family(method) for method in methods],
+        # Before what it is made of: it sorts the table, and must not be out of sight.
+        ("", DELTA_M): [_delta(improved.get(method)) for method in methods],
+    }
     # In the order of a network that has them all: of single-task models, each has one.
     tasks = [str(task) for task in max((figures.tasks_of(record) for record in found), key=len)]
     for task in tasks:
@@ -48,7 +52,6 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
             key = f"test/{metric}/{task}"
             if any(key in record.metrics for record in found):
                 columns[task, label] = [_cell(found, method, key, scale) for method in methods]
-    columns["", DELTA_M] = [_delta(improved.get(method)) for method in methods]
     for name, costs in (("time", figures.step_costs(found)), ("memory", figures.step_memories(found))):
         columns["of a step, × equal", name] = [
             f"{costs[method]:.2f}" if method in costs and method != "single_task" else "–" for method in methods

@@ -168,7 +168,7 @@ def _ranking(table: Table, column: str, source: Measured | None) -> list[str]:
 
 def _reproduced_from(table: Table, found: Measured) -> str:
     if not found.cells:
-        return f"Not reproduced yet: {_to_do(table)}"
+        return f"No runs on these data yet: {_to_do(table)}"
     of = ", ".join(sorted({cell.profile for cell in found.cells.values()}))
     return provenance(f"Reproduced (profile {of})", found.all_records())
 
