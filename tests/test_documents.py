@@ -80,16 +80,18 @@ def test_no_result_is_typed(page):
 def contributed(tmp_path_factory):
     """A copy of the repository with the recipes' files; the first line of each block says where it goes."""
     checkout = tmp_path_factory.mktemp("checkout")
-    for name in ("mtlutils", "tests"):
+    for name in ("book", "mtlutils", "notebooks", "profiles", "tests"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", checkout)
-    for block in [*blocks(CONTRIBUTING, "python"), *blocks(CONTRIBUTING, "yaml")]:
+    languages = ("python", "yaml", "bibtex", "markdown")
+    for block in (block for language in languages for block in blocks(CONTRIBUTING, language)):
         title, content = block.split("\n", 1)
-        path, _, place = title.removeprefix("# ").partition(", ")
+        path, _, place = title.strip("#%<!-> ").partition(", ")
         file = checkout / path
         if place:
             text = file.read_text()
             found = re.search(rf"^{place.removeprefix('in ')}.*\n", text, re.MULTILINE)
+            assert found or place == "at the end", f"{path} has no {place.removeprefix('in ')}"
             content = text[: found.end()] + content + text[found.end() :] if found else f"{text}\n\n{content}"
         else:
             assert not file.exists(), f"{path} is there already"
@@ -99,11 +101,25 @@ def contributed(tmp_path_factory):
 
 
 def test_recipe_for_a_method(contributed):
-    done = run(
-        "python -m mtlutils methods && python -m pytest tests/test_balancing.py -k log_sum", contributed, contributed
-    )
+    # All that goes through the registered methods; of the slow ones, the cases of this method.
+    tests = [
+        "tests/test_balancing.py",
+        "tests/test_balancing_combinations.py::test_every_method_that_combines_gradients_is_tested",
+        "tests/test_command_line.py::test_methods",
+        "tests/test_landscape.py::test_profile_runs_every_method_that_is_not_left_out_for_a_reason",
+        "tests/test_primer.py",
+        "tests/test_training.py",
+    ]
+    chosen = f"python -m pytest {' '.join(tests)} -k 'log_sum or not test_training.py'"
+    done = run(f"python -m mtlutils methods && {chosen}", contributed, contributed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "log_sum" in done.stdout.split()
+
+
+def test_recipe_for_a_method_names_every_list_of_the_shared_tests():
+    lists = re.findall(r'^([A-Z]\w+) = \[\s*"', (ROOT / "tests" / "test_balancing.py").read_text(), re.MULTILINE)
+    assert {"OPTIONS", "SUM_TO_1"} <= set(lists)
+    assert not [each for each in lists if f"`{each}`" not in CONTRIBUTING.read_text()]
 
 
 def test_recipe_for_a_data_set_and_an_experiment(contributed):

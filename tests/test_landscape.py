@@ -13,6 +13,12 @@ from mtlutils import balancing, deltas, experiments, figures, profiles, report, 
 from mtlutils.experiments.balancing_landscape import TASKS, LandscapeSettings
 from mtlutils.stopwatch import allocations
 
+STUDIES = ["", "cifar100", "rooms"]  # the first is of Multi-MNIST
+# Methods without runs in some of these, and why. A new one stands here until its records are committed.
+LEFT_OUT = {
+    "orthogonal": (["cifar100"], "for want of time"),
+}
+
 
 def run(method, seed, metrics, dataset="pairs", seconds=0.01, memory=100, kind="real"):
     """A record with test metrics ``task/metric`` -> value; of None, it diverged."""
@@ -105,9 +111,9 @@ LANDSCAPE = [
 def test_table_is_sorted_by_improvement_and_shows_what_diverged_and_costs():
     (rows,) = table(report.landscape({"This run (made up)": LANDSCAPE}, "dataset"))
     assert list(rows) == ["mgda", "equal", "single_task", "dwa"]
-    assert rows["mgda"] == ["gradients", "60.00 ± 0.00", "80.00 ± 0.00", "+10.00 ± 0.00", "2.00", "1.50"]
-    assert rows["dwa"][1:4] == ["90.00 (1 of 2 diverged)", "90.00 (1 of 2 diverged)", "diverged"]
-    assert rows["single_task"][3:] == ["–", "–", "–"]
+    assert rows["mgda"] == ["gradients", "+10.00 ± 0.00", "60.00 ± 0.00", "80.00 ± 0.00", "2.00", "1.50"]
+    assert rows["dwa"][1:4] == ["diverged", "90.00 (1 of 2 diverged)", "90.00 (1 of 2 diverged)"]
+    assert [rows["single_task"][i] for i in (1, 4, 5)] == ["–", "–", "–"]
 
 
 def test_every_data_set_has_its_own_table_and_a_stand_in_says_so():
@@ -119,7 +125,7 @@ def test_every_data_set_has_its_own_table_and_a_stand_in_says_so():
     captions = [caption.text for caption in BeautifulSoup(shown.data, "html.parser").select("caption")]
     assert [caption.split(",")[0] for caption in captions] == ["pairs", "rooms"]
     assert ["On a stand-in (rooms)" in caption for caption in captions] == [False, True]
-    assert table(shown)[1]["equal"][1:3] == ["1.00", "+50.00"]
+    assert table(shown)[1]["equal"][1:3] == ["+50.00", "1.00"]
 
 
 def test_rank_agreement_table_has_seeds_on_its_diagonal():
@@ -192,12 +198,14 @@ def test_runs_on_every_data_set(dataset, tmp_path):
     assert (record.timing.step_memory_bytes is None) == (record.timing.steps < 2)
 
 
-def test_profile_runs_every_method_and_names_those_left_out_on_cifar100():
+@pytest.mark.parametrize("study", STUDIES)
+def test_profile_runs_every_method_that_is_not_left_out_for_a_reason(study):
     parameters = profiles.parameters("cpu", "balancing_landscape")
-    for study in ("", "cifar100", "rooms"):
-        asked = {balancing.parse(method)[0] for method in profiles.of_study(parameters, study)["methods"]}
-        left_out = {"orthogonal"} if study == "cifar100" else set()
-        assert asked == {"single_task", *balancing.names()} - left_out
+    asked = {balancing.parse(method)[0] for method in profiles.of_study(parameters, study)["methods"]}
+    left_out = {name: reason for name, (studies, reason) in LEFT_OUT.items() if study in studies}
+    assert all(left_out.values())
+    # Each once: what has been trained since is left out no longer.
+    assert sorted([*asked, *left_out]) == sorted(["single_task", *balancing.names()])
 
 
 def test_rate_of_single_task_models_is_the_one_that_validation_chooses():
