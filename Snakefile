@@ -24,6 +24,18 @@ if PARAMETERS:
         planned = {os.path.relpath(run.path): run for run in plan(name, yaml.safe_load(path.read_text()))}
         MISSING |= {record: run.command for record, run in planned.items() if record not in RECORDS}
 
+
+# Before hours of training, what they will take and whether they fit, from a measured step. Where that cannot be measured,
+# the runs themselves will say why.
+onstart:
+    if PROFILE == "paper" and MISSING:
+        from mtlutils.experiments import load
+
+        for name in PARAMETERS:
+            if load(name).work and any(f"/{name}/" in record for record in MISSING):
+                shell("python -m mtlutils estimate {name} --profile {PROFILE} || true")
+
+
 CODE = [str(path) for path in sorted(Path("mtlutils").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
 PAGES = [str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()]
 

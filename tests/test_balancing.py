@@ -25,6 +25,7 @@ OPTIONS = [
     "logse(form=log_of_sum_of_exponentials)",
     "mgda(heads=weighted)",
     "rlw(distribution=bernoulli)",
+    "slaw(start=published)",
     "slaw(start=zero)",
     "uncertainty(kinds=regression)",
 ]
@@ -43,6 +44,7 @@ SUM_TO_N = [
     "rlw",
     "rlw(distribution=bernoulli)",
     "slaw",
+    "slaw(start=published)",
     "slaw(start=zero)",
 ]
 SUM_TO_1 = ["famo", "imtl_g", "logse(form=log_of_sum_of_exponentials)", "mgda", "mgda(heads=weighted)", "random"]
@@ -56,6 +58,7 @@ REMEMBER = [
     "pareto_mtl",
     "revised_uncertainty",
     "slaw",
+    "slaw(start=published)",
     "slaw(start=zero)",
     "uncertainty",
     "uncertainty(kinds=regression)",
@@ -779,6 +782,19 @@ def test_slaw_from_other_starts(start, first):
     torch.testing.assert_close(weights[2], 2 * inverse / inverse.sum())
 
 
+def test_slaw_as_published_begins_with_plain_means():
+    balancer = balancing.create("slaw(beta=0.75, start=published)", 2)
+    losses = torch.tensor([[1.0, 5.0], [3.0, 4.0], [2.0, 9.0], [4.0, 7.0], [6.0, 2.0]])
+    weights = [weights_at(balancer, each) for each in losses.tolist()]
+    for k in (2, 3, 4):  # 4 = 1 / (1 - β) steps
+        inverse = 1 / losses[:k].std(dim=0, correction=0)
+        torch.testing.assert_close(weights[k - 1], 2 * inverse / inverse.sum())
+    squares = 0.75 * losses[:4].square().mean(dim=0) + 0.25 * losses[4].square()
+    means = 0.75 * losses[:4].mean(dim=0) + 0.25 * losses[4]
+    inverse = (squares - means.square()).rsqrt()
+    torch.testing.assert_close(weights[4], 2 * inverse / inverse.sum())
+
+
 def test_slaw_sees_small_changes_of_large_losses():
     balancer = balancing.create("slaw", 2)
     for k in range(50):
@@ -812,7 +828,7 @@ def test_logse_is_where_uncertainty_of_regression_ends():
         ("famo(weight_learning_rate=-1)", "lr"),
         ("famo(min_losses=[1, 2, 3])", "min_losses"),
         ("slaw(beta=1)", "beta must be at least 0 and below 1, got 1"),
-        ("slaw(start=late)", "start must be 'corrected', 'first' or 'zero', got 'late'"),
+        ("slaw(start=late)", "start must be 'corrected', 'published', 'first' or 'zero', got 'late'"),
         ("slaw(epsilon=0)", "epsilon must be positive"),
         ("logse(form=product)", "form must be 'sum_of_logs' or .*'product'"),
         ("logse(factor=0)", "factor must be positive"),

@@ -22,9 +22,9 @@ class SLAW(Balancer):
         n_tasks: Number of tasks T.
         beta: :math:`\beta`, below 1.
         start: What a and b start from. ``"corrected"``: from 0, and divided by :math:`1 - \beta^k` after k steps, as
-            Adam's moments are; ``"first"``: from the first losses; ``"zero"``: from 0, so that :math:`s_t` has much of
-            the mean loss in it for the first :math:`1 / (1 - \beta)` steps or so. But for the last, the first step has
-            weights of 1, as in the published code.
+            Adam's moments are; ``"published"``: as in the published code, they are plain means of the first
+            :math:`1 / (1 - \beta)` steps; ``"first"``: from the first losses; ``"zero"``: from 0, so that :math:`s_t`
+            has much of the mean loss in it for about as many steps. But for the last, the first step has weights of 1.
         epsilon: Lowest :math:`s_t`, as in the published code.
     """
 
@@ -36,14 +36,14 @@ class SLAW(Balancer):
         self,
         n_tasks: int,
         beta: float = 0.99,
-        start: Literal["corrected", "first", "zero"] = "corrected",
+        start: Literal["corrected", "published", "first", "zero"] = "corrected",
         epsilon: float = 1e-5,
     ) -> None:
         super().__init__(n_tasks)
         if not 0 <= beta < 1:
             raise ValueError(f"beta must be at least 0 and below 1, got {beta}")
-        if start not in ("corrected", "first", "zero"):
-            raise ValueError(f"start must be 'corrected', 'first' or 'zero', got {start!r}")
+        if start not in ("corrected", "published", "first", "zero"):
+            raise ValueError(f"start must be 'corrected', 'published', 'first' or 'zero', got {start!r}")
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, got {epsilon}")
         self.beta = beta
@@ -69,4 +69,6 @@ class SLAW(Balancer):
         if self.start == "corrected":
             return (1 - self.beta) / (1 - self.beta**self.n_steps)
         constant = torch.full_like(self.n_steps, 1 - self.beta)
+        if self.start == "published":
+            return torch.maximum(constant, 1 / self.n_steps)
         return constant if self.start == "zero" else torch.where(self.n_steps > 1, constant, 1.0)

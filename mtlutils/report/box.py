@@ -46,7 +46,8 @@ def box(
     shown = [re.sub("`(.+?)`", r"<code>\1</code>", html.escape(note, quote=False)) for note in notes]
     below = "".join(f'<p class="provenance">{note}</p>' for note in shown)
     # An empty header heads nothing, and a screen reader would read it out.
-    table = re.sub(r'<th (class="[^"]*\bblank\b[^>]*)>&nbsp;</th>', r"<td \1></td>", styler.to_html())
+    empty = r'<th ((?:id="[^"]*" )?class="[^"]*\b(?:blank|col_heading)\b[^>]*)>(?:&nbsp;)?</th>'
+    table = re.sub(empty, r"<td \1></td>", styler.to_html())
     # Hidden, as the cells' details are, for a notebook's own page, where no style sheet would open and close them.
     skip = f'<a class="skip-cells" href="#{uuid}-end" hidden>Skip the cells of this table</a>' * skippable
     end = f'<span id="{uuid}-end" tabindex="-1"></span>' * skippable
