@@ -15,7 +15,8 @@ from mtlutils.report.published import badge, claim_anchor, in_paper, table_ancho
 VERDICTS: tuple[Decision, ...] = get_args(Decision)
 """Every verdict, in the order in which tallies name them."""
 
-_HEADER = ["Paper", "Table", "Claim", "Verdict", "Effect", "n", "Data", "Reason", "Runs"]
+# The verdict before the claim: a phone has room for the first three.
+_HEADER = ["Paper", "Table", "Verdict", "Claim", "Effect", "n", "Data", "Reason", "Runs"]
 
 
 def ledger(found: list[Entry]) -> str:
@@ -86,8 +87,8 @@ def _row(entry: Entry, is_first: bool, repository: str) -> str:
     cells = [
         f"{start}{html.escape(cite(entry.paper))}</td>",
         f"<td>{table}</td>",
-        f'<th scope="row">{statement}</th>',
         f'<td data-sort="{VERDICTS.index(verdict.verdict)}">{badge(verdict.verdict)}</td>',
+        f'<th scope="row">{statement}</th>',
         _effect(entry),
         f"<td>{verdict.n}</td>",
         f"<td>{html.escape(_data(entry)) or '–'}</td>",

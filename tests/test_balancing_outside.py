@@ -28,7 +28,7 @@ def environment(tmp_path):
     metadata = tmp_path / "outside-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[mtlutils.balancing]\nlog_sum = outside:LogSum\n")
+    (metadata / "entry_points.txt").write_text("[mtlutils.balancing]\nlogarithms = outside:LogSum\n")
     return os.environ | {"PYTHONPATH": str(tmp_path), "JUPYTER_PREFER_ENV_PATH": "1"}
 
 
@@ -41,15 +41,15 @@ def run(environment, *command):
 
 
 def test_commands_list_it(environment):
-    assert "\nlog_sum\n" in run(environment, "mtlutils", "methods")
+    assert "\nlogarithms\n" in run(environment, "mtlutils", "methods")
 
 
 def test_notebook_runs_it(environment, tmp_path):
     run(
         environment, "papermill", "--no-progress-bar", "--cwd", "notebooks", "notebooks/weighting_cost.ipynb",
-        str(tmp_path / "out.ipynb"), "-y", "methods: [equal, log_sum]", "-y", "seeds: [0]", "-y", "n_tasks: [2]",
+        str(tmp_path / "out.ipynb"), "-y", "methods: [equal, logarithms]", "-y", "seeds: [0]", "-y", "n_tasks: [2]",
         "-p", "rounds", "4", "-p", "calls", "1", "-p", "results", str(tmp_path / "results"),
     )  # fmt: skip
     found, broken = records.read_all(tmp_path / "results")
     assert not broken
-    assert sorted(record.method for record in found) == ["equal", "log_sum"]
+    assert sorted(record.method for record in found) == ["equal", "logarithms"]
