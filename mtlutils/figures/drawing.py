@@ -117,13 +117,16 @@ def label_lines(panels: Iterable[Axes], label: str) -> None:
 
 
 def line(axis: Axes, i: int, label: str, x: Sequence[float], points: Sequence[Point], marker: str = "") -> None:
-    """Draw the line and the band of the ``i``-th method."""
+    """Draw the line and the band of the ``i``-th method; of a single point, its interval."""
     if not points:
         return
     low, middle, high = np.array(points).T
     colour = COLOURS[i % len(COLOURS)]
     axis.plot(x, middle, color=colour, linestyle=LINES[i % len(LINES)], marker=marker, markersize=4, label=label)
-    axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+    if len(points) == 1:
+        axis.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5)
+    else:
+        axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
 
 
 def legend(figure: Figure, axes: np.ndarray) -> None:
