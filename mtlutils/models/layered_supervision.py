@@ -58,4 +58,5 @@ class LayeredSupervision(MultiTaskModel):
         """Yield the parameters of the stages that some tasks share, then of those that all do."""
         stages = list(self.encoder.children())
         later, common = stages[self.n_common :], stages[: self.n_common]
-        return chain.from_iterable(stage.parameters() for stage in [*later, *common])
+        # a layer that is tied across stages once
+        return iter(dict.fromkeys(chain.from_iterable(stage.parameters() for stage in [*later, *common])))
