@@ -136,10 +136,8 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
         verdict, why = "not attempted", [f"nothing to compare: {', '.join(missing)}"]
     elif against:
         clearest = min(against, key=lambda each: each.p_adjusted)
-        verdict, why = (
-            "contradicted",
-            [f"{_count(against, found, 'goes', 'go')} the other way: {describe(table, clearest)}"],
-        )
+        verdict = "contradicted"
+        why = [f"{_count(against, found, 'goes', 'go')} the other way: {describe(table, clearest)}"]
     elif all(each.outcome == "for" for each in found):
         weakest = max(found, key=lambda each: each.p_adjusted)
         clear = "the least clear: " * (len(found) > 1) + describe(table, weakest)

@@ -10,16 +10,16 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from scipy import stats
 
 from mtlutils import claims, folders, papers, reproduction
-from mtlutils.claims import Verdict
+from mtlutils.claims import Decision, Verdict
 from mtlutils.comparisons import Comparison, describe
 from mtlutils.errors import InputError
 from mtlutils.papers import Paper, Table
@@ -124,8 +124,13 @@ def as_text(found: list[Entry]) -> str:
             words += f" of the {verdict.n_needed} needed"
         about = [words, *(f"profile {name}" for name in verdict.profiles), *entry.data]
         lines.append(f"  {verdict.claim:{width}}  {verdict.verdict:14}  {', '.join(about)}")
-    counts = Counter(entry.verdict.verdict for entry in found)
-    return "\n".join([*lines, "", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))])
+    return "\n".join([*lines, "", ", ".join(f"{count} {name}" for name, count in sorted(counts(found).items()))])
+
+
+def counts(found: Iterable[Entry]) -> dict[Decision, int]:
+    """Return verdict -> how many of the entries have it, in the order of the verdicts; none that no entry has."""
+    each = Counter(entry.verdict.verdict for entry in found)
+    return {name: each[name] for name in get_args(Decision) if each[name]}
 
 
 def as_json(found: list[Entry]) -> dict[str, Any]:

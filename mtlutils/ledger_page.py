@@ -2,18 +2,17 @@
 
 import html
 import tomllib
-from collections import Counter
 from collections.abc import Iterable
 from typing import get_args
 
 from mtlutils import folders
 from mtlutils.claims import Decision
-from mtlutils.ledger import Entry
+from mtlutils.ledger import Entry, counts
 from mtlutils.report.box import cite, provenance
 from mtlutils.report.published import badge, claim_anchor, in_paper, table_anchor
 
 VERDICTS: tuple[Decision, ...] = get_args(Decision)
-"""Every verdict, in the order in which tallies name them."""
+"""Every verdict, in the order in which they are sorted."""
 
 # The verdict before the claim: a phone has room for the first three.
 _HEADER = ["Paper", "Table", "Verdict", "Claim", "Effect", "n", "Data", "Reason", "Runs"]
@@ -65,13 +64,13 @@ def tally(found: Iterable[Entry], key: str) -> str:
         found: Entries of one paper.
         key: The paper's.
     """
-    counts = Counter(entry.verdict.verdict for entry in found)
-    there = [(name, counts[name]) for name in VERDICTS if counts[name]]
+    there = counts(found)
     if not there:
         return "–"
-    words = " ".join(badge(name, f"{count} {name}") for name, count in there)
+    words = " ".join(badge(name, f"{count} {name}") for name, count in there.items())
     parts = "".join(
-        f'<span class="verdict-{name.replace(" ", "-")}" style="flex-grow: {count}"></span>' for name, count in there
+        f'<span class="verdict-{name.replace(" ", "-")}" style="flex-grow: {count}"></span>'
+        for name, count in there.items()
     )
     return f'<a class="tally" href="ledger.html#{key}">{words}<span class="bar" aria-hidden="true">{parts}</span></a>'
 

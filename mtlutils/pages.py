@@ -1,7 +1,6 @@
 """Papers and records -> the parts of the book's pages that are made from them, as MyST files."""
 
 import math
-from collections import Counter
 from pathlib import Path
 
 from mtlutils import folders, ledger, ledger_page, method_index, papers, provenance_page, reproduction, statistics
@@ -67,8 +66,7 @@ def _scoreboard(loaded: list[Paper], entries: list[Entry]) -> str:
 
 
 def _tally(entries: list[Entry]) -> str:
-    counts = Counter(entry.verdict.verdict for entry in entries)
-    words = [f"{counts[name]} *{name}*" for name in ledger_page.VERDICTS if counts[name]]
+    words = [f"{count} *{name}*" for name, count in ledger.counts(entries).items()]
     return f"**So far**, of the {len(entries)} claims that a run here can test: {', '.join(words)}.\n"
 
 

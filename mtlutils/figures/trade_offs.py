@@ -86,8 +86,7 @@ def _crop(axis: Axes, means: Mapping[str, tuple[float, float]]) -> None:
     values = np.array(list(means.values()))
     best, middle = values.max(axis=0), np.median(values, axis=0)
     low = middle - 4 * (best - middle)
-    hidden = [name for name, each in zip(means, values, strict=True) if (each < low).any()]
-    if hidden:
+    if (values < low).any():
         kept = values[(values >= low).all(axis=1)]
         margin = 0.5 * np.ptp(kept, axis=0)
         axis.set_xlim(left=kept[:, 0].min() - margin[0], right=kept[:, 0].max() + margin[0])
