@@ -26,7 +26,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # mtime and input only: Snakemake's other triggers would run a job again because its rule was edited.
 # nolock: a killed run would leave its lock behind, and every later one would stop at it.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime input
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+# tests/conftest.py has the order of the files.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: book test lint notebooks bench links pdf archive lock clean help
 

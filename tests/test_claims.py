@@ -148,6 +148,9 @@ def test_holm_by_hand():
     assert [each.p for each in both.comparisons] == [2 / 256, 10 / 256]
     assert [each.p_adjusted for each in both.comparisons] == pytest.approx([4 / 256, 10 / 256])
     assert both.verdict == "reproduced"
+    # Intervals hold for both comparisons at once (Bonferroni).
+    half = stats.t.ppf(1 - 0.05 / 2 / 2, 7) * stats.sem(up)
+    assert one.comparisons[0].interval == pytest.approx((np.mean(up) - half, np.mean(up) + half))
     # What was not measured is counted too.
     (one, both) = evaluate(two, "t", {key: cells[key] for key in cells if key[1] == "c0"})
     assert one.comparisons[0].p_adjusted == pytest.approx(2 * 2 / 256)
@@ -348,6 +351,15 @@ def test_diverged_runs(lost):
     # The same, the other way round.
     assert found([lost, *zero[1:]], up).verdict == "contradicted"
     assert found(zero, [lost, *up[1:]]).verdict == "undecided"
+    # Falling short of what is published may come of that alone.
+    printed = paper({"a": ["9"], "b": ["0"]}, [[order("a", "b")]])
+
+    def short(a, b):
+        return evaluate(printed, "t", {("a", "c0"): cell(a), ("b", "c0"): cell(b)})[0].verdict
+
+    assert short(NONE, zero) == "not reproduced"
+    assert short([lost, *NONE[1:]], zero) == "not reproduced"
+    assert short(NONE, [lost, *zero[1:]]) == "undecided"
     # Nothing is left.
     verdict = found([lost] * 8, zero)
     assert (verdict.verdict, verdict.n) == ("undecided", 0)

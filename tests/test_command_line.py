@@ -301,7 +301,7 @@ def test_light_commands_start_without_torch():
 
 
 def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(run, tmp_path):
-    settings = QUICK | {"epochs": 40}
+    settings = QUICK | {"epochs": 150}  # more than are over between two looks at the folder
     command = ["run", "adaptive_agnews", "--method", "adaptive", "--results", tmp_path]
     command += ["--parameters", json.dumps(settings)]
     checkpoints = folders.cache() / "checkpoints"
@@ -336,9 +336,9 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(run, tmp_path):
 
 
 def test_reader_that_leaves_early_is_no_error():
-    # As with `| head -1`: by the time that the ledger is there, nobody reads it.
+    # As with `| head -1`: by the time that the table is there, nobody reads it.
     process = subprocess.Popen(
-        [sys.executable, "-m", "mtlutils", "claims", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "mtlutils", "methods"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 0)

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -483,7 +484,6 @@ def test_packing_that_was_interrupted_leaves_nothing(files, monkeypatch):
 @pytest.fixture
 def official(tmp_path):
     """A file of 4 frames in the official format, its split, and the published maps' format."""
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed; only the official file needs it")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 895, (4, 640, 480), dtype=np.uint16)
     contents = {
@@ -546,7 +546,6 @@ def test_prepared_set_is_that_of_the_official_file(official, monkeypatch):
 
 
 def test_channels_and_orientation_of_the_official_frames(official):
-    h5py = pytest.importorskip("h5py")
     folder, *_ = official
     with h5py.File(folder / "nyu_depth_v2_labeled.mat", "r+") as file:
         frame = np.zeros((3, 640, 480), dtype=np.uint8)
@@ -660,7 +659,6 @@ def test_broken_maps_and_splits_are_named(official, name, contents, message):
     ],
 )
 def test_broken_fields_of_the_official_file_are_named(official, name, array, message):
-    h5py = pytest.importorskip("h5py")
     folder, *_ = official
     with h5py.File(folder / "nyu_depth_v2_labeled.mat", "r+") as file:
         del file[name]

@@ -1,6 +1,7 @@
 """Run records: written whole or not at all, read back the same, and refused with a reason where they are broken."""
 
 import errno
+import inspect
 import json
 import math
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from made_up import a_record
 
-from mtlutils import profiles, records
+from mtlutils import balancing, folders, profiles, records
 from mtlutils.errors import InputError
 from mtlutils.records import RecordError
 
@@ -380,13 +381,91 @@ def test_committed_records_are_valid():
         assert record.source.commit
 
 
+# A record names of a method's options those alone that differ from the defaults: a new default would change what
+# the records say.
+OF_GRADIENTS = {"gradients": "shared", "heads": "own"}
+DEFAULTS = {
+    "adaptive": {"detach": True, "every": "step"},
+    "aligned_mtl": {**OF_GRADIENTS, "preferences": None, "scale_mode": "min"},
+    "cagrad": {**OF_GRADIENTS, "c": 0.4},
+    "config": {**OF_GRADIENTS, "preferences": None},
+    "dwa": {"temperature": 2.0},
+    "equal": {},
+    "famo": {"min_losses": 0.0, "weight_learning_rate": 0.025, "weight_decay": 0.001},
+    "geometric_mean": {"epsilon": 1e-8},
+    "graddrop": {**OF_GRADIENTS, "leak": 0.0},
+    "gradient_cosine": {**OF_GRADIENTS, "main": 0, "weighted": False},
+    "gradnorm": {
+        "alpha": 1.5,
+        "weight_learning_rate": 0.025,
+        "weight_optimizer": "adam",
+        "layer": None,
+        "initial_losses": None,
+    },
+    "gradvac": {**OF_GRADIENTS, "beta": 0.01},
+    "imtl_g": OF_GRADIENTS,
+    "imtl_l": {},
+    "logse": {"form": "sum_of_logs", "factor": 1.0, "epsilon": 1e-8},
+    "mgda": {**OF_GRADIENTS, "epsilon": 0.001, "max_iters": 100},
+    "nash_mtl": {**OF_GRADIENTS, "max_norm": 1.0, "update_weights_every": 1},
+    "orthogonal": {"strength": 0.1, "penalised": "shared", "pairs": "sum"},
+    "pareto_mtl": {"preferences": 5, "preference": None, "initial_steps": 938},
+    "pcgrad": OF_GRADIENTS,
+    "random": OF_GRADIENTS,
+    "revised_uncertainty": {"initial": 1.0},
+    "rlw": {"distribution": "normal", "total": "n_tasks"},
+    "single_step": {"alpha": None, "second_order": False},
+    "slaw": {"beta": 0.99, "start": "corrected", "epsilon": 1e-5},
+    "split_only": {},
+    "stch": {"mu": 1.0, "preferences": None, "reference": 0.0},
+    "uncertainty": {"kinds": "classification"},
+    "upgrad": {**OF_GRADIENTS, "preferences": None, "reg_eps": 1e-8},
+}
+
+
+def defaults(method):
+    """Name -> default of a method's options, those that it inherits included."""
+    found = {}
+    for each in reversed(type(balancing.create(method, 2)).__mro__):
+        options = inspect.signature(each.__init__).parameters.values() if "__init__" in vars(each) else ()
+        found |= {option.name: option.default for option in options if option.default is not option.empty}
+    found.pop("weighting", None)  # what a gradient method is made of
+    return found
+
+
+def test_defaults_of_the_methods_are_those_that_the_records_were_made_with():
+    used = {balancing.parse(record.method)[0] for record in records.read_all(records.committed())[0]}
+    used.remove("single_task")
+    assert {method: defaults(method) for method in used} == {method: DEFAULTS[method] for method in used}
+
+
 def test_source_names_the_commit_and_the_code():
     source = records.source()
     assert len(source.digest) == 12
     if (ROOT / ".git").exists():
         head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         assert source.commit == head.stdout.strip()
-        assert isinstance(source.dirty, bool)
+
+
+def test_source_is_dirty_where_the_package_is_not_as_committed(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    monkeypatch.setattr(folders, "project", lambda: tmp_path)
+    code, other = tmp_path / "mtlutils" / "a.py", tmp_path / "README.md"
+    code.parent.mkdir()
+    for path in (code, other):
+        path.write_text("1\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "All")
+    assert records.source().dirty is False
+    (tmp_path / "mtlutils" / "new").touch()
+    other.write_text("2\n")
+    assert records.source().dirty is False  # neither is what runs
+    code.write_text("2\n")
+    assert records.source().dirty is True
 
 
 def test_source_outside_a_checkout(tmp_path, monkeypatch):

@@ -530,8 +530,22 @@ def test_processor_time_is_that_of_steps_alone_and_not_of_waiting(device):
         assert timing.processor_seconds_per_step * timing.steps < 2 * 0.3
 
 
+class Types(MetricCollection):
+    """Metrics that note what type the outputs have which they are given."""
+
+    def __init__(self, n_classes):
+        super().__init__(dict(metrics.classification(n_classes)))
+        self.seen = set()
+
+    def update(self, output, target):
+        self.seen.add(output.dtype)
+        super().update(output, target)
+
+
 def test_half_precision():
-    full, half = train(epochs=8), train(epochs=8, precision="bf16")
+    measured = {task: Types(n) for task, n in TASKS.items()}
+    full, half = train(epochs=8), train(epochs=8, precision="bf16", metrics=measured)
+    assert {task: each.seen for task, each in measured.items()} == {task: {torch.bfloat16} for task in TASKS}
     assert half.status == "completed"
     assert half.curves != full.curves
     for name, value in full.metrics.items():
