@@ -4,8 +4,6 @@ import os
 import re
 from pathlib import Path
 
-import yaml
-
 PROFILE = config.get("profile", "smoke")
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 RECORDS = {str(path) for path in Path("results").rglob("*.json")}
@@ -18,10 +16,11 @@ if PROFILE != "smoke" and not PARAMETERS:
 # A run whose record exists is no job at all, so nothing, neither edited code nor a file's age, can train it again.
 MISSING = {}
 if PARAMETERS:
+    from mtlutils import profiles
     from mtlutils.experiments import plan
 
-    for name, path in PARAMETERS.items():
-        planned = {os.path.relpath(run.path): run for run in plan(name, yaml.safe_load(path.read_text()))}
+    for name in PARAMETERS:
+        planned = {os.path.relpath(run.path): run for run in plan(name, profiles.parameters(PROFILE, name))}
         MISSING |= {record: run.command for record, run in planned.items() if record not in RECORDS}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from mtlutils import folders
+from mtlutils import folders, yaml12
 from mtlutils.errors import InputError
 
 
@@ -19,7 +19,7 @@ def parameters(profile: str, notebook: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = yaml.safe_load(path.read_text())
+        found = yaml12.load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(found, dict):
@@ -49,6 +49,6 @@ def listed(value: Any) -> Any:
     if not (isinstance(value, str) and value.lstrip().startswith("[")):
         return value
     try:
-        return yaml.safe_load(value)
+        return yaml12.load(value)
     except yaml.YAMLError as error:
         raise InputError(f"{value!r} is not a list as YAML writes it") from error

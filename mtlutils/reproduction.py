@@ -1,5 +1,6 @@
 """Which records reproduce which cells of a published table."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,14 +45,16 @@ class Measured:
 
 
 def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
-    """Return whether a notebook with these ``parameters`` asks for this record, the tasks left aside.
+    """Return whether a notebook with these ``parameters`` asks for this record.
 
-    A list stands for each of its values, as it does for an experiment, or for itself where the setting is one.
+    A list stands for each of its values, as it does for an experiment, or for itself where the setting is one. Of the
+    tasks, a single-task model has one.
     """
     methods = {balancing.label(*balancing.parse(method)) for method in parameters["methods"]}
     if record.method not in methods or record.seed not in parameters["seeds"]:
         return False
-    asked = {name: parameters[name] for name in record.parameters.keys() & parameters.keys() - {"tasks"}}
+    alone = {"tasks"} if record.method == "single_task" else set()
+    asked = {name: parameters[name] for name in record.parameters.keys() & parameters.keys() - alone}
     return all(
         record.parameters[name] == value or (isinstance(value, list) and record.parameters[name] in value)
         for name, value in asked.items()
@@ -80,7 +83,7 @@ def committed(
     else:
         good = [record for record in among if record.experiment == experiment]
     kinds = {"real", "none"} | ({"stand-in"} if stand_in else set())
-    found = [record for record in good if record.data.kind in kinds and belongs(record, parameters)]
+    found = _of_all_tasks([record for record in good if record.data.kind in kinds and belongs(record, parameters)])
 
     def place(record: Record) -> tuple[int, list[int], int]:
         asked = record.parameters.keys() & parameters.keys() - {"tasks"}
@@ -89,6 +92,21 @@ def committed(
         return methods.index(record.method), places, record.seed
 
     return sorted(found, key=place)
+
+
+def _of_all_tasks(found: list[Record]) -> list[Record]:
+    """Leave out models of several tasks that were trained on fewer of them than others at the same setting."""
+
+    most: dict[str, int] = {}  # setting -> number of tasks
+    placed = []
+    for record in found:
+        rest = dict(record.parameters)
+        tasks = rest.pop("tasks", None)
+        n_tasks = len(tasks) if isinstance(tasks, list) and record.method != "single_task" else None
+        setting = json.dumps(rest, sort_keys=True)
+        placed.append((record, setting, n_tasks))
+        most[setting] = max(most.get(setting, 0), n_tasks or 0)
+    return [record for record, setting, n_tasks in placed if n_tasks in (None, most[setting])]
 
 
 def measured(table: Table, found: Iterable[Record], profile: str) -> Measured:

@@ -64,6 +64,7 @@ class _Progress:
     step_memory: int | None = None
     best_epoch: int = 0
     best_loss: float = math.inf
+    peak_memory: int = 0
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     traces: dict[str, list[float | None]] = field(default_factory=dict)
 
@@ -168,6 +169,8 @@ def train(
         return values
 
     optimizer.register_step_pre_hook(adding_penalty(model))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # of what ran before in this process
     status: Literal["completed", "diverged"] = "completed"
     message = ""
     bar = tqdm(initial=state.epoch, total=epochs, desc=progress, unit="epoch", delay=2, leave=False, file=sys.stderr)
@@ -221,6 +224,7 @@ def train(
                     trajectory = state.traces.setdefault(f"step/{name}/{task}", [])
                     trajectory += [_rounded(number, 4) if math.isfinite(number) else None for number in each]
             state.epoch += 1
+            state.peak_memory = max(state.peak_memory, peak_memory(device))
             state.training_seconds += stopwatch.seconds()
             state.processor_seconds += stopwatch.processor_seconds
             state.seconds += time.perf_counter() - started
@@ -254,7 +258,7 @@ def train(
             seconds_per_step=state.training_seconds / state.steps,
             processor_seconds_per_step=state.processor_seconds / state.steps if device.type == "cpu" else None,
             steps=state.steps,
-            peak_memory_bytes=peak_memory(device),
+            peak_memory_bytes=state.peak_memory,
             step_memory_bytes=state.step_memory,
         ),
         traces=state.traces,
@@ -272,7 +276,7 @@ def _scheduler(
                 group["lr"] = rate  # the schedule before has set its first one
             parts.append(_scheduler(schedule, optimizer, n))
         return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[restart])
-    if schedule == "constant":
+    if schedule == "constant" or steps == 1:  # a cycle of one step would be at its end, with a rate of almost 0
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     if schedule == "halving":
         return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[(steps + 1) // 2], gamma=0.5)

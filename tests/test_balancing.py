@@ -376,6 +376,11 @@ def test_option_given_twice():
         ("adaptive(every: epoch, detach: true)", "adaptive", {"every": "epoch", "detach": True}),
         ("m(a=1, b=null, c='true')", "m", {"a": 1, "b": None, "c": "true"}),
         (
+            "m(a=1e-3, b=-2.5E+4, c=[.5e1, 1e, e1], d='1e-3')",
+            "m",
+            {"a": 0.001, "b": -25000.0, "c": [5.0, "1e", "e1"], "d": "1e-3"},
+        ),
+        (
             "uncertainty(kinds=[classification, regression])",
             "uncertainty",
             {"kinds": ["classification", "regression"]},
@@ -394,6 +399,7 @@ def test_parse(text, name, options):
         {"every": "epoch", "detach": True},
         {"temperature": 2.0},
         {"temperature": 1e-05},
+        {"temperature": "1e-05"},
         {"a": 1, "b": None, "c": "1", "d": "true", "e": "null", "f": ""},
         {"kinds": ["classification", "regression"]},
         {"a": "x, y (z)", "b": "{", "c": ": ", "d": "#"},
@@ -434,7 +440,7 @@ def test_method_that_says_nothing_is_told_what_it_lacks():
     class Nothing(Balancer):
         pass
 
-    with pytest.raises(NotImplementedError, match="Nothing overrides none of weigh, combine"):
+    with pytest.raises(NotImplementedError, match="Nothing weighs no losses"):
         Nothing(2).combine(torch.ones(2))
 
 
@@ -822,6 +828,8 @@ def test_logse_is_where_uncertainty_of_regression_ends():
     ("method", "message"),
     [
         ("stch(mu=0)", "mu.*positive"),
+        ("stch(mu=.nan)", "mu.*positive"),
+        ("revised_uncertainty(initial=.nan)", "initial must be positive"),
         ("stch(preferences=[1])", "preferences must be positive, 2 of them"),
         ("stch(preferences=[1, 0])", "preferences must be positive, 2 of them"),
         ("stch(reference=[1, 2, 3])", "reference must be one number or 2"),

@@ -210,7 +210,7 @@ def test_parameters_that_do_not_learn_are_left_alone(method, gradients):
 def test_no_shared_parameters(method):
     model = Network()
     model.shared_parameters = lambda: iter([])
-    with pytest.raises(InputError, match="need shared parameters that learn"):
+    with pytest.raises(InputError, match="needs shared parameters that learn"):
         stepped(method, model)
 
 
@@ -713,7 +713,7 @@ def test_orthogonal_turns_the_gradients_apart():
 def test_orthogonal_without_shared_parameters():
     model = Network()
     model.shared_parameters = lambda: iter([])
-    with pytest.raises(InputError, match="orthogonal needs shared parameters"):
+    with pytest.raises(InputError, match="needs shared parameters that learn"):
         stepped("orthogonal", model)
 
 

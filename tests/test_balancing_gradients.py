@@ -515,6 +515,13 @@ def test_pareto_wrong_options(options, message):
     assert "\n" not in str(error.value)
 
 
+def test_pareto_without_shared_parameters():
+    model = Network()
+    model.shared_parameters = lambda: iter([])
+    with pytest.raises(InputError, match="needs shared parameters that learn"):
+        steps(balancing.create("pareto_mtl", 3), model, 1)
+
+
 # Pareto MTL: weights
 
 

@@ -134,6 +134,10 @@ def test_recipe_for_a_paper_and_a_profile(contributed):
     done = run("python -m mtlutils report --output generated", contributed, contributed)
     assert done.returncode == 0, done.stderr
     assert "Table 7" in (contributed / "generated" / "scoreboard.md").read_text()
+    plan = "experiments.plan('digits', profiles.parameters('cpu', 'digits'))"
+    code = f"from mtlutils import experiments, profiles; print(len({plan}))"
+    done = run(f'python -c "{code}"', contributed, contributed)
+    assert done.stdout == "28\n", done.stderr  # 7 seeds of two methods, and of two single-task models
 
 
 def test_recipes_are_clean(contributed):

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from made_up import a_record
 from pydantic import ValidationError
 
-from mtlutils import balancing, deltas, experiments, figures, profiles, report, reproduction
+from mtlutils import balancing, deltas, experiments, figures, folders, profiles, report, reproduction
 from mtlutils.experiments.balancing_landscape import TASKS, LandscapeSettings
 from mtlutils.stopwatch import allocations
 
@@ -191,7 +191,8 @@ def test_runs_on_every_data_set(dataset, tmp_path):
     if dataset == "cifar100":
         small["batch_size"] = 480  # all of the stand-in's at once
     experiment = experiments.load("balancing_landscape")
-    record = experiment.run("slaw", 0, results=tmp_path, dataset=dataset, **small)
+    record = experiment.run("slaw", 0, results=tmp_path, dataset=dataset, epochs=2, **small)
+    assert not list((folders.cache() / "checkpoints").glob("*.pt"))  # there was one, after the first epoch
     assert record.status == "completed"
     assert {name.split("/")[2] for name in record.metrics} == set(TASKS[dataset])
     # The memory is that of the second step, where there is one.

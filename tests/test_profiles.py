@@ -24,6 +24,12 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_number_with_an_exponent_is_a_number(project):
+    (project / "profiles" / "cpu" / "made_up.yml").write_text("learning_rate: 1e-3\nsweep: [1e-2, 0.1]\nname: e1\n")
+    assert profiles.parameters("cpu", "made_up") == {"learning_rate": 0.001, "sweep": [0.01, 0.1], "name": "e1"}
+    assert profiles.listed("[1e-2]") == [0.01]
+
+
 def test_main_runs_have_the_parameters_as_they_are():
     assert profiles.of_study(PARAMETERS, "") == PARAMETERS
 

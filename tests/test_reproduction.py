@@ -181,6 +181,18 @@ def test_record_belongs_to_a_notebooks_parameters(record, expected):
     assert reproduction.belongs(record, PARAMETERS) is expected
 
 
+def test_model_of_fewer_tasks_than_others_stands_for_none_of_them():
+    both, one = accuracy("equal", 0, 0.9, 0.8), accuracy("equal", 0, 0.5, ...)
+    alone = [accuracy("single_task", 0, 0.7, ...), accuracy("single_task", 0, ..., 0.6)]
+    asked = PARAMETERS | {"methods": ["single_task", "equal"]}
+    for among in ([both, one, *alone], [one, *alone, both]):
+        found = reproduction.committed("adaptive_agnews", asked, among=among)
+        assert [record.key for record in found] == [record.key for record in (*alone, both)]
+    # unless it is what is asked for
+    found = reproduction.committed("adaptive_agnews", asked | {"tasks": ["2-class"]}, among=[both, one, *alone])
+    assert [record.key for record in found] == [record.key for record in (*alone, one)]
+
+
 def test_list_stands_for_each_of_its_values():
     asked = PARAMETERS | {"learning_rate": [1.0, 2.0]}
     rates = [
@@ -450,7 +462,7 @@ def test_measured_cell_says_what_is_behind_it(project):
     other = {"commit": "fedcba9876543210", "dirty": True, "digest": "x"}
     dear = accuracy("equal", 2, 0.9, 0.5).model_copy(update={"source": a_record(source=other).source})
     commit(project, accuracy("equal", 0, 0.7, 0.5), accuracy("equal", 1, 0.8, 0.5), dear)
-    commit(project, accuracy("dwa", 0, 0.6, ...), accuracy("dwa", 1, None, ..., status="diverged"))
+    commit(project, accuracy("dwa", 0, 0.6, 0.6), accuracy("dwa", 1, None, None, status="diverged"))
     mine = [accuracy("equal", 5, 0.25, ..., kind="stand-in")]
     shown = report.comparison(HUQ, "table3", reproduction.measured(TABLE3, mine, "smoke"), "smoke")
     half = 4.302653 * 10 / math.sqrt(3)

@@ -700,6 +700,11 @@ def test_schedule_starts_anew_where_it_is_asked_to():
     assert twice == pytest.approx(once * 2)
 
 
+def test_cycle_of_one_step_has_the_rate_itself():
+    rates, _ = learning_rates(schedule="one_cycle", epochs=1, lr=0.3, batch_size=70)
+    assert rates == [0.3]
+
+
 def test_constant_schedule():
     rates, _ = learning_rates(epochs=2, lr=0.3)
     assert rates == [0.3] * 10

@@ -43,7 +43,7 @@ class Balancer(nn.Module):
 
     def weigh(self, losses: Tensor) -> Tensor:
         """Return the weights (T,) of ``losses`` (T,)."""
-        raise NotImplementedError(f"{type(self).__name__} overrides none of weigh, combine, backward and step")
+        raise NotImplementedError(f"{type(self).__name__} weighs no losses: it overrides neither weigh nor combine")
 
     def combine(self, losses: Tensor) -> Tensor:
         """Return the scalar to be minimised, given ``losses`` (T,)."""

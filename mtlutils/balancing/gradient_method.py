@@ -126,8 +126,6 @@ class GradientMethod(Balancer):
 
     def _combine(self, losses: Tensor, shared: Sequence[Tensor], model: MultiTaskModel) -> list[Tensor]:
         """Return what the gradients of ``shared`` combine to, in its shapes; add to the heads' gradients."""
-        if not shared:
-            raise InputError("gradient methods need shared parameters that learn; the model has none")
         own = _learned(model.task_parameters())
         matrix, of_heads = task_gradients(losses, shared, own)  # (T, P)
         combined, self.weights = self.aggregate(matrix)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from mtlutils.errors import InputError
+
 
 def each_gradient(
     losses: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False, create_graph: bool = False
@@ -45,14 +47,20 @@ def task_gradients(
     Returns:
         The shared parameters' gradients (T, P), a row a task, zero where a task does not use a parameter; and for each
         task the gradient with respect to each of ``own``, None where the task does not use it.
+
+    Raises:
+        InputError: nothing is shared.
     """
+    if not shared:
+        raise InputError("combining gradients needs shared parameters that learn; the model has none")
     # Filled row by row: rows that are stacked at the end take twice the memory, and the time to copy all of them.
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in shared))
     matrix = losses.new_empty(len(losses), sum(tensor.numel() for tensor in shared), dtype=dtype)
     of_own = []
     for row, gradients in zip(matrix, each_gradient(losses, [*shared, *own], retain_graph), strict=True):
         of_shared = zip(shared, gradients, strict=False)
-        torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in of_shared], out=row)
+        # An embedding's gradient may be sparse.
+        torch.cat([(torch.zeros_like(p) if g is None else g.to_dense()).flatten() for p, g in of_shared], out=row)
         of_own.append(gradients[len(shared) :])
     return matrix, of_own
 

@@ -55,11 +55,10 @@ class Orthogonal(Balancer):
         """Add the gradient of the losses' sum and of the penalty to the model's gradients.
 
         Raises:
-            InputError: the model has no shared parameters that learn.
+            InputError: the model has no shared parameters that learn, or has a layer that PyTorch cannot differentiate
+                twice.
         """
         shared = [parameter for parameter in model.shared_parameters() if parameter.requires_grad]
-        if not shared:
-            raise InputError("orthogonal needs shared parameters that learn; the model has none")
         own = [parameter for parameter in model.task_parameters() if parameter.requires_grad]
         matrix, of_own = task_gradients(losses, shared, own, retain_graph=True)  # (T, P)
         add_gradients(shared, split_like(matrix.sum(dim=0), shared))
@@ -73,8 +72,11 @@ class Orthogonal(Balancer):
         targets = shared if self.penalised == "shared" else [*shared, *own]
         graphs = each_gradient(losses, shared, create_graph=True)
         # The graph of one task's gradient after the other's: all of them at once would take T times the memory.
-        for row in pulls:
-            add_gradients(targets, _second(next(graphs), split_like(row @ matrix, shared), targets))
+        try:
+            for row in pulls:
+                add_gradients(targets, _second(next(graphs), split_like(row @ matrix, shared), targets))
+        except NotImplementedError as error:
+            raise InputError(f"orthogonal: the model cannot be differentiated twice ({error})") from error
 
     def penalty(self, gramian: Tensor) -> Tensor:
         """Return the squared cosines between gradients of inner products (T, T), summed up or their mean."""

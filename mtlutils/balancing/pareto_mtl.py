@@ -83,7 +83,11 @@ class ParetoMTL(Balancer):
         self._constraints = others[np.abs(others).max(axis=1) > 0]  # (K - 1, T)
 
     def backward(self, losses: Tensor, model: MultiTaskModel) -> None:
-        """Add the update's direction to the model's gradients."""
+        """Add the update's direction to the model's gradients.
+
+        Raises:
+            InputError: the model has no shared parameters that learn.
+        """
         shared = [parameter for parameter in model.shared_parameters() if parameter.requires_grad]
         own = [parameter for parameter in model.task_parameters() if parameter.requires_grad]
         matrix, of_heads = task_gradients(losses, shared, own)  # (T, P)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from mtlutils import yaml12
 from mtlutils.errors import InputError
 
 if TYPE_CHECKING:
@@ -164,11 +167,17 @@ def parse(method: str) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: the text has another form.
     """
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", str(method))  # a parameter file may hold anything
+    name, options = _parsed(str(method))  # a parameter file may hold anything
+    return name, copy.deepcopy(options)
+
+
+@cache
+def _parsed(method: str) -> tuple[str, dict[str, Any]]:
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", method)
     inside = (match[2] or "") if match else ""
     flow, n_options = re.subn(r"(^|,)\s*([^\W\d]\w*)\s*(?:=|:(?=\s))", r'\1 "\2": ', inside)
     try:
-        options: dict[str, Any] | None = yaml.safe_load(f"{{{flow}}}")
+        options: dict[str, Any] | None = yaml12.load(f"{{{flow}}}")
     except yaml.YAMLError:
         options = None
     if not match or options is None or len(options) != n_options:

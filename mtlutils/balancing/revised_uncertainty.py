@@ -19,7 +19,7 @@ class RevisedUncertainty(Balancer):
 
     def __init__(self, n_tasks: int, initial: float = 1.0) -> None:
         super().__init__(n_tasks)
-        if initial <= 0:
+        if not initial > 0:
             raise ValueError(f"initial must be positive, got {initial}")
         self.c = nn.Parameter(torch.full((n_tasks,), float(initial)))
 

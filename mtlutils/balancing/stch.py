@@ -32,6 +32,8 @@ class STCH(Scalarized):
         preferences: Sequence[float] | None = None,
         reference: float | Sequence[float] = 0.0,
     ) -> None:
+        if not mu > 0:
+            raise ValueError(f"mu must be positive, got {mu}")
         super().__init__(n_tasks, torchjd.scalarization.STCH(mu))
         given = torch.ones(n_tasks) if preferences is None else torch.as_tensor(preferences, dtype=torch.float32)
         if given.shape != (n_tasks,) or not (given > 0).all():

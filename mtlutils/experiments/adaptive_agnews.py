@@ -55,7 +55,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         batch_size=settings.batch_size,
         seed=run.seed,
         schedule=settings.schedule,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{run.method}, seed {run.seed}",
     )
     return data.description, result

@@ -73,7 +73,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         precision=settings.precision,
         step_length=True,
         step_memory=True,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{run.method}, seed {run.seed}",
     )
     return data.description, result
@@ -85,5 +85,9 @@ def checksums() -> dict[str, str]:
 
 
 experiment = Experiment(
-    "adaptive_cifar100", CIFAR100Settings, measure, checksums, studies=("sweep", "scaled", "groupings")
+    "adaptive_cifar100",
+    CIFAR100Settings,
+    measure,
+    checksums,
+    studies=("variants", "sweep", "single", "scaled", "groupings"),
 )

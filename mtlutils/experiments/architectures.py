@@ -1,5 +1,6 @@
 """Every way to share a network on pairs of images: the same data, stages, losses, optimiser and number of batches."""
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -219,10 +220,10 @@ def clock(
 
         return sweep
     if isinstance(model, models.AdaShare):
-        start = {name: value.clone() for name, value in model.state_dict().items()}
+        start = copy.deepcopy(model.state_dict())
 
         def retrain(step: int) -> None:
-            if not model.fixed and int(model.n_epochs) + step / steps_per_epoch >= settings.policy_epochs:
+            if model.fixed is None and model.n_epochs + step / steps_per_epoch >= settings.policy_epochs:
                 model.retrain(start)
 
         return retrain
@@ -273,7 +274,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         # AdaShare's network starts anew once the policies are learned, and so does its rate.
         restart=math.ceil(settings.policy_epochs * steps_per_epoch) if settings.architecture == "adashare" else 0,
         step_memory=True,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{settings.architecture}, seed {run.seed}",
     )
     return data.description, dataclasses.replace(result, metrics=result.metrics | parameter_counts(model))

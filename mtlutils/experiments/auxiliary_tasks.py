@@ -246,7 +246,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         model = start()
         # Generated runs are shorter than what a checkpoint an epoch takes, and none holds the course of the gates.
         is_kept = settings.dataset == "pairs" and not isinstance(model, _WatchedGates)
-        checkpoint = run.checkpoint if is_kept else None
+        checkpoint = run.checkpoint(bound.description) if is_kept else None
         balancer = run.balancer(len(tasks), device)
         result = train(model, balancer, *everything, progress=progress, checkpoint=checkpoint)
         if isinstance(model, _WatchedGates) and model.course:

@@ -87,7 +87,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
                 width=settings.width,
                 precision=settings.precision,
             )
-    return measure(dataclasses.replace(run, settings=bound), device)
+    return measure(dataclasses.replace(run, settings=bound, stands_for=run), device)
 
 
 experiment = Experiment(

@@ -176,7 +176,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         precision=settings.precision,
         evaluation_batch_size=_EVALUATED,
         step_memory=True,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{run.method}, {settings.dataset}, {', '.join(settings.tasks)}, seed {run.seed}",
     )
     if settings.predictions and run.seed == 0:

@@ -1,6 +1,7 @@
 """What every experiment has in common: parameters in, run records out."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import sys
@@ -42,6 +43,8 @@ class Run:
     seed: int
     settings: Settings
     folder: Path
+    stands_for: "Run | None" = None
+    """The run of another experiment, which has a record, that this one with settings of its own makes."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -53,10 +56,11 @@ class Run:
         """Where its record lies, from the project's root."""
         return records.path_for(self.folder, self.experiment, self.method, self.seed, self.parameters)
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where its state lies while it is under way; other code starts anew."""
-        return folders.cache() / "checkpoints" / f"{self.path.stem}-{records.source_digest()}.pt"
+    def checkpoint(self, data: Data) -> Path:
+        """Where its state lies while it is under way; other code, or other data, starts anew."""
+        stem = (self.stands_for or self).path.stem
+        origin = hashlib.sha256(f"{records.source_digest()}{data.model_dump_json()}".encode()).hexdigest()[:12]
+        return folders.cache() / "checkpoints" / f"{stem}-{origin}.pt"
 
     def balancer(self, n_tasks: int, device: torch.device) -> Balancer:
         """Create its balancing method, on a device; a single-task run has one loss, and minimises that."""
@@ -266,7 +270,7 @@ class Experiment:
             **parts,
         )
         records.write(record, folders.project() / run.folder, predictions)
-        run.checkpoint.unlink(missing_ok=True)
+        run.checkpoint(data).unlink(missing_ok=True)
         return record
 
     def _warn_of_slow_precision(self, missing: Iterable[Run], device: torch.device) -> None:

@@ -70,7 +70,7 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=run.seed,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{run.method}, {', '.join(settings.tasks)}, seed {run.seed}",
     )
     if set(settings.tasks) in ({"joint"}, {"count", "hand"}):

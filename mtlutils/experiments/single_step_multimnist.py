@@ -70,7 +70,7 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         patience=settings.patience or None,
         trace=settings.trace,
         step_memory=True,
-        checkpoint=run.checkpoint,
+        checkpoint=run.checkpoint(data.description),
         progress=f"{run.method}, {settings.dataset}, seed {run.seed}",
     )
     return data.description, result

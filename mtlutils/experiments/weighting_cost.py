@@ -10,6 +10,7 @@ from torch.utils.benchmark import Timer
 
 from mtlutils import balancing
 from mtlutils.balancing.balancer import Balancer
+from mtlutils.errors import InputError
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.records import Data, Timing
 from mtlutils.training import Result
@@ -25,9 +26,12 @@ class CostSettings(Settings):
 
 def _timer(balancer: Balancer, losses: torch.Tensor) -> Timer:
     # Two ended epochs give the methods with an epoch clock the history that they weigh by from then on.
-    for _ in range(2):
-        balancer.combine(losses)
-        balancer.end_epoch()
+    try:
+        for _ in range(2):
+            balancer.combine(losses)
+            balancer.end_epoch()
+    except NotImplementedError as error:
+        raise InputError(f"{error}, so there is no weighting to time; name a method that weighs losses") from error
     variables: dict[str, Any] = {"combine": balancer.combine, "losses": losses}
     return Timer("combine(losses)", globals=variables)
 

@@ -74,9 +74,12 @@ class AdaShare(MultiTaskModel):
     """
 
     temperature: Tensor
-    n_open: Tensor
-    n_epochs: Tensor
-    fixed: Tensor
+    n_open: int
+    """How many blocks, the last ones, policies rule yet."""
+    n_epochs: int
+    """How many epochs have ended."""
+    fixed: dict[str, dict[int, float]] | None
+    """Task -> block -> 1 if it runs the block, 0 if not, once the policies are fixed."""
 
     def __init__(
         self,
@@ -118,9 +121,10 @@ class AdaShare(MultiTaskModel):
         logit = torch.tensor(probability).logit().item()
         self.policies = nn.ModuleDict({task: Policy(torch.full((len(self.blocks),), logit)) for task in heads})
         self.register_buffer("temperature", torch.tensor(float(temperature)))
-        self.register_buffer("n_open", torch.tensor(min(blocks_per_epoch or len(self.blocks), len(self.blocks))))
-        self.register_buffer("n_epochs", torch.tensor(0))
-        self.register_buffer("fixed", torch.tensor(False))
+        # No tensors: a GPU would be waited for at each look.
+        self.n_open = min(blocks_per_epoch or len(self.blocks), len(self.blocks))
+        self.n_epochs = 0
+        self.fixed = None
 
     def forward(self, *inputs: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Return each task's output, or those of some ``tasks`` only."""
@@ -160,13 +164,13 @@ class AdaShare(MultiTaskModel):
         """
         network = {name: value for name, value in start.items() if name.startswith(("encoder.", "heads."))}
         self.load_state_dict(network, strict=False)
-        self.fixed.fill_(True)
+        self.fixed = {task: self._chosen(policy) for task, policy in zip(self.heads, self._policies(), strict=True)}
 
     def penalty(self) -> Tensor | None:
         """Return the penalties, of those blocks that have policies yet, weighted; a scalar. None: they are fixed."""
-        if self.fixed:
+        if self.fixed is not None:
             return None
-        n_blocks, n_open = len(self.blocks), int(self.n_open)
+        n_blocks, n_open = len(self.blocks), self.n_open
         logits = torch.stack([policy.logits[n_blocks - n_open :] for policy in self._policies()])  # (T, n_open)
         weights = torch.arange(n_open, 0, -1, dtype=logits.dtype, device=logits.device) / n_blocks
         pairs = combinations(logits.sigmoid(), 2)
@@ -178,7 +182,15 @@ class AdaShare(MultiTaskModel):
         self.n_epochs += 1
         self.temperature *= self.decay
         if self.blocks_per_epoch is not None:
-            self.n_open.add_(self.blocks_per_epoch).clamp_(max=len(self.blocks))
+            self.n_open = min(self.n_open + self.blocks_per_epoch, len(self.blocks))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside tensors."""
+        return {"n_open": self.n_open, "n_epochs": self.n_epochs, "fixed": self.fixed}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_extra_state` returned."""
+        self.n_open, self.n_epochs, self.fixed = state["n_open"], state["n_epochs"], state["fixed"]
 
     def _policies(self) -> list[Policy]:
         return [policy for policy in self.policies.values() if isinstance(policy, Policy)]
@@ -186,7 +198,9 @@ class AdaShare(MultiTaskModel):
     def _policy(self, task: str) -> dict[int, float | Tensor]:
         policy = self.policies[task]
         assert isinstance(policy, Policy)
-        if not self.training or self.fixed:
+        if self.fixed is not None:
+            return {**self.fixed[task]}
+        if not self.training:
             return {**self._chosen(policy)}
         drawn = policy(self.temperature, self.hard)
         return {block: drawn[self.blocks.index(block)] for block in self._open()}
@@ -197,4 +211,4 @@ class AdaShare(MultiTaskModel):
         return {block: runs[self.blocks.index(block)] for block in self._open()}
 
     def _open(self) -> list[int]:
-        return self.blocks[len(self.blocks) - int(self.n_open) :]
+        return self.blocks[len(self.blocks) - self.n_open :]
