@@ -1,5 +1,6 @@
-"""YAML in which 1e-3 is a number, as in YAML 1.2 and in Python; to PyYAML it is a text."""
+"""YAML where 1e-3 is a number, as in its version 1.2 and in Python; in version 1.1 it is a text."""
 
+import math
 import re
 from typing import Any
 
@@ -10,11 +11,21 @@ class _Loader(yaml.SafeLoader):
     pass
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+for _each in (_Loader, _Dumper):  # the second quotes a text that the first would take for a number
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def load(text: str) -> Any:
     """Read a document; ``yaml.YAMLError`` where it is not one."""
     return yaml.load(text, Loader=_Loader)
+
+
+def in_a_line(values: list[Any]) -> str:
+    """Write a list on one line, ``[1, a]``."""
+    return yaml.dump(values, Dumper=_Dumper, default_flow_style=True, width=math.inf).rstrip()

@@ -198,7 +198,7 @@ def test_state_round_trip(name, tmp_path):
 @every_architecture
 def test_same_seed_same_network(name):
     first, second = (build(name, seed=3).state_dict() for _ in range(2))
-    assert all(torch.equal(first[each], second[each]) for each in first)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 @every_architecture

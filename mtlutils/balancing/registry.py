@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import pkgutil
 import re
 from collections.abc import Callable
@@ -190,10 +189,7 @@ def _parsed(method: str) -> tuple[str, dict[str, Any]]:
 def label(name: str, options: dict[str, Any]) -> str:
     """Write a method the one way it is written in records: the inverse of :func:`parse`, options sorted."""
     # A flow sequence of one, without its brackets: on one line, and quoted where a comma would end the value.
-    values = {
-        option: yaml.safe_dump([value], default_flow_style=True, width=math.inf).rstrip()[1:-1]
-        for option, value in sorted(options.items())
-    }
+    values = {option: yaml12.in_a_line([value])[1:-1] for option, value in sorted(options.items())}
     inside = ", ".join(f"{option}={value}" for option, value in values.items())
     return f"{name}({inside})" if inside else name
 
