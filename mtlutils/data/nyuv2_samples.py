@@ -32,7 +32,7 @@ class Sample:
 
 
 def samples(size: tuple[int, int] | None = (288, 384)) -> list[Sample]:
-    """Read the 13 sample images, in the order of their numbers: all have classes, two have depths, one has normals.
+    """Read the 13 sample images: all have classes, two have depths, one has normals; those with more targets first.
 
     They are for looking at, not for training or numbers. Depths and normals are those of another source than MTAN's
     (``DrSleep/multi-task-refinenet``): holes are not filled, and the axes of the normals may not be MTAN's.
@@ -68,7 +68,7 @@ def samples(size: tuple[int, int] | None = (288, 384)) -> list[Sample]:
             # A length near 0 is what bytes have for 0; all others are near 1.
             targets["normal"] = fitted(normal * (np.linalg.norm(normal, axis=0) > 0.5))
         found.append(Sample(int(path.stem), fitted(image, smooth=True), targets))
-    return found
+    return sorted(found, key=lambda sample: -len(sample.targets))
 
 
 def is_there() -> bool:
