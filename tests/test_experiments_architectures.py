@@ -48,6 +48,8 @@ def numbers(record):
         ("cross_stitch", 2 * ENCODER + 3 * 4, 2 * HEAD, ...),
         ("sluice", 2 * ENCODER + 3 * 16, 2 * (HEAD + 3 + (10 + 20) * 50), ...),
         ("gated_sharing", 2 * ENCODER + 2 * sum(c * c + c + 1 for c in (10, 20, 50)), 2 * HEAD, ...),
+        # What carries features on has no first stage; of an attention module, the layers come first, then batch norms.
+        ("mtan", 2 * ENCODER - 820, 2 * (HEAD + 2 * 10**2 + 3 * (20**2 + 50**2) + 4 * (10 + 20 + 50)), ...),
         ("multilinear_relationship", ENCODER, 2 * HEAD, ...),
         ("task_routing", ENCODER, 2 * HEAD, ...),
         ("layered_supervision", ENCODER, HEAD + 500 * 10 + 10, ...),
@@ -152,7 +154,7 @@ def test_single_task_models_are_plain(tmp_path):
         ({"architecture": "adashare"}, "adashare needs blocks that tasks can skip; set blocks to 1 or more"),
         ({"architecture": "adashare", "blocks": 1, "policy_epochs": 1.0}, "policy_epochs must be below epochs"),
         ({"architecture": "sluice", "subspaces": 3}, "choose n_subspaces that divides them"),
-        ({"architecture": "mtan"}, "architecture: Input should be"),
+        ({"architecture": "segnet"}, "architecture: Input should be"),
     ],
 )
 def test_wrong_settings_are_one_line(options, message, tmp_path):

@@ -11,6 +11,7 @@ from mtlutils import balancing
 from mtlutils.balancing.gradient_method import GradientMethod
 from mtlutils.errors import InputError
 from mtlutils.models import (
+    MTAN,
     AdaShare,
     AuxiliaryModules,
     CrossStitch,
@@ -81,6 +82,7 @@ BUILD = {
     "sluice": lambda encoder, own, batch: Sluice(encoder, own, example=(batch,)),
     "gated_sharing": lambda encoder, own, batch: GatedSharing(encoder, own, example=(batch,), stages=[0, 2]),
     "gated_sharing_both": lambda encoder, own, batch: GatedSharing(encoder, own, example=(batch,), gate_input="both"),
+    "mtan": lambda encoder, own, batch: MTAN(encoder, own, example=(batch,)),
     "multilinear_relationship": lambda encoder, own, batch: MultilinearRelationship(encoder, own, layers=["0"]),
     "auxiliary_modules": lambda encoder, own, batch: AuxiliaryModules(encoder, own, example=(batch,)),
     "task_routing": lambda encoder, own, batch: TaskRouting(encoder, own, example=(batch,), sigma=0.75),

@@ -9,6 +9,7 @@ from torch.distributions import MultivariateNormal
 
 from mtlutils.errors import InputError
 from mtlutils.models import (
+    MTAN,
     AdaShare,
     AuxiliaryModules,
     CrossStitch,
@@ -238,6 +239,37 @@ def test_gates_see_the_lender_or_both():
 
 
 # One encoder
+
+
+def open_masks(own):
+    model = MTAN(encoder, own, example=EXAMPLE)
+    for head in model.heads.values():
+        for mask in head.attention:
+            nn.init.zeros_(mask[4].weight)
+            nn.init.constant_(mask[4].bias, 40.0)  # whose sigmoid is 1
+    return model
+
+
+def test_attention_with_open_masks_is_hard_sharing():
+    model = seeded(open_masks, heads())
+    last = {task: head.head(model.encoder(batch())[-1]) for task, head in model.heads.items()}
+    assert_same(model(batch()), last)
+
+
+def test_attention_masks_each_stage_by_its_features_and_the_attended_ones_before():
+    model = seeded(MTAN, encoder, heads(("a",)), example=EXAMPLE)
+    first, second, third = model.encoder(batch())
+    masks, (carry_first, carry_second) = model.heads["a"].attention, model.extractors
+    assert [next(iter(carry.parameters())).shape for carry in model.extractors] == [(4, 4, 3, 3), (6, 144)]
+    x = masks[0](first) * first
+    x = masks[1](torch.cat([second, carry_first(x)], dim=1)) * second
+    x = masks[2](torch.cat([third, carry_second(x)], dim=1)) * third
+    assert_same(model(batch()), {"a": model.heads["a"].head(x)})
+
+
+def test_attention_needs_channels_first():
+    with pytest.raises(InputError, match=r"attention needs features \(B, C\) or \(B, C, H, W\), got \(B, 4, 36\)"):
+        MTAN(lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(2)), heads(), example=EXAMPLE)
 
 
 def all_chosen(own):

@@ -33,6 +33,7 @@ Architecture = Literal[
     "cross_stitch",
     "sluice",
     "gated_sharing",
+    "mtan",
     "multilinear_relationship",
     "task_routing",
     "layered_supervision",
@@ -168,6 +169,8 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
             )
         case "gated_sharing":
             return models.GatedSharing(encoder, heads, example=example, weight=settings.gate_weight)
+        case "mtan":
+            return models.MTAN(encoder, heads, example=example)
         case "multilinear_relationship":
             strength = settings.prior_strength / settings.train_pairs
             return models.MultilinearRelationship(encoder, heads, strength=strength, epsilon=settings.least_variance)

@@ -25,8 +25,10 @@ Point = tuple[float, float]
 def sharing_schemes() -> Figure:
     """Draw how each architecture of ``mtlutils.models`` shares three stages between two tasks, the input below."""
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(3, 4, figsize=(9, 8.4), layout="constrained")
-        for axis, (name, draw) in zip(axes.flat, _SCHEMES.items(), strict=True):
+        figure, axes = plt.subplots(4, 4, figsize=(9, 11), layout="constrained")
+        for axis in axes.flat[len(_SCHEMES) :]:
+            axis.remove()
+        for axis, (name, draw) in zip(axes.flat, _SCHEMES.items(), strict=False):
             axis.axis("off")
             axis.set(xlim=(0, 4), ylim=(-0.35, 4.6), title=name)
             draw(axis)
@@ -42,7 +44,7 @@ def sharing_schemes() -> Figure:
             Line2D([], [], color="black", linewidth=1, linestyle=":", label="in training only"),
             Line2D([], [], color="black", marker="o", markerfacecolor="white", linestyle="", label="learned mixture"),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.9, 0.06), ncols=2)
     return figure
 
 
@@ -152,6 +154,17 @@ def _gated(axis: Axes) -> None:
             _mixture(axis, _MIDDLE + 0.25 * (x - _MIDDLE), y + height, "σ")
 
 
+def _attention(axis: Axes) -> None:
+    _trunk(axis)
+    for x, side, whose in zip((_LEFT, _RIGHT), (-1, 1), _TASKS, strict=True):
+        x += 0.25 * side
+        for y in _STAGES:
+            _box(axis, x, y, whose, width=0.5)
+            _arrow(axis, (_MIDDLE + 0.6 * side, y), (x - 0.25 * side, y))
+            _up(axis, x, y)
+        _box(axis, x, _HEADS, whose)
+
+
 def _multilinear(axis: Axes) -> None:
     _hard(axis)
     _arrow(axis, (_LEFT + _HALF_WIDTH, _HEADS), (_RIGHT - _HALF_WIDTH, _HEADS), style="--", head=False)
@@ -221,6 +234,7 @@ _SCHEMES: dict[str, Drawing] = {
     "cross_stitch": _cross_stitch,
     "sluice": _sluice,
     "gated_sharing": _gated,
+    "mtan": _attention,
     "multilinear_relationship": _multilinear,
     "task_routing": _routing,
     "layered_supervision": _layered,

@@ -9,7 +9,7 @@ from mtlutils.models.gated_sharing import GatedSharing
 from mtlutils.models.layered_supervision import LayeredSupervision
 from mtlutils.models.lenet import lenet
 from mtlutils.models.mlp import mlp
-from mtlutils.models.mtan import dilated_resnet_mtan, segnet_mtan
+from mtlutils.models.mtan import MTAN, dilated_resnet_mtan, segnet_mtan
 from mtlutils.models.multi_backbone import MultiBackbone
 from mtlutils.models.multi_task import MultiTaskModel
 from mtlutils.models.multilinear_relationship import MultilinearRelationship
@@ -22,6 +22,7 @@ from mtlutils.models.text import text_classifier
 from mtlutils.models.wide_resnet import wide_resnet
 
 __all__ = [
+    "MTAN",
     "AdaShare",
     "AuxiliaryModules",
     "CrossStitch",
