@@ -7,9 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mtlutils import balancing, folders
+from mtlutils import balancing, folders, yaml12
 
 CAPTION = "Balancing methods by name, which leads to the formula. Chapters are those that train with the method."
 NOTE = "Made from the registry, which `python -m mtlutils methods` prints, and from the parameters of the notebooks."
@@ -65,7 +63,7 @@ def _methods_of(notebook: Path) -> set[str]:
                 if isinstance(each, ast.AnnAssign) and each.value is not None:
                     parameters[f"notebook/{ast.unparse(each.target)}"] = ast.literal_eval(each.value)
     for profile in folders.project().glob(f"profiles/*/{notebook.stem}.yml"):
-        values = yaml.safe_load(profile.read_text(encoding="utf-8"))
+        values = yaml12.load(profile.read_text(encoding="utf-8"))
         parameters |= {f"{profile.parent.name}/{name}": value for name, value in values.items()}
     named = [value for name, value in parameters.items() if name.endswith(("/methods", "_methods"))]
     return {balancing.parse(method)[0] for methods in named for method in methods}

@@ -96,7 +96,6 @@ def committed(
 
 def _of_all_tasks(found: list[Record]) -> list[Record]:
     """Leave out models of several tasks that were trained on fewer of them than others at the same setting."""
-
     most: dict[str, int] = {}  # setting -> number of tasks
     placed = []
     for record in found:

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from mtlutils import yaml12
 from mtlutils.errors import InputError
 from mtlutils.papers.paper import Paper
 
@@ -41,7 +42,7 @@ def read(path: Path) -> Paper:
         InputError: the file cannot be read, is not YAML, or is not a complete paper; names the file and the place.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml12.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
