@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
@@ -20,7 +20,7 @@ from mtlutils.experiments import single_step_multimnist
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.experiments.single_step_multimnist import Task
 from mtlutils.models.lenet import N_FEATURES
-from mtlutils.models.stages import EncoderFactory
+from mtlutils.models.stages import EncoderFactory, Stages, feature_shapes, stages_of
 from mtlutils.records import Data
 from mtlutils.training import Batch
 
@@ -29,6 +29,7 @@ _load = lru_cache(maxsize=1)(multi_mnist.load)
 
 Architecture = Literal[
     "hard_sharing",
+    "hard_sharing_batch_norm",
     "soft_sharing",
     "cross_stitch",
     "sluice",
@@ -154,6 +155,8 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
     match settings.architecture:
         case "hard_sharing":
             return models.MultiTaskModel(encoder(), heads)
+        case "hard_sharing_batch_norm":  # what mtan would be without its masks
+            return models.MultiTaskModel(_with_batch_norm(stages_of(encoder()), example), heads)
         case "soft_sharing":
             return models.SoftSharing(encoder, heads, strength=settings.soft_strength)
         case "cross_stitch":
@@ -209,6 +212,15 @@ def _encoders(first: nn.Module, n_blocks: int) -> EncoderFactory:
         return nn.Sequential(*convolutions, *maps, last, *features)
 
     return encoder
+
+
+def _with_batch_norm(encoder: Stages, example: Sequence[Tensor]) -> nn.Sequential:
+    """Return an encoder with a batch norm at the end of every stage."""
+    norms = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}
+    shapes = feature_shapes(encoder, example)
+    return nn.Sequential(
+        *(nn.Sequential(stage, norms[len(shape)](shape[0])) for stage, shape in zip(encoder, shapes, strict=True))
+    )
 
 
 def clock(
