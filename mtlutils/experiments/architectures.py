@@ -146,7 +146,7 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
     Raises:
         InputError: a single task has an architecture; or an option does not fit the stages.
     """
-    if len(n_classes) < 2 and settings.architecture != "hard_sharing":
+    if len(n_classes) < 2 and not settings.architecture.startswith("hard_sharing"):
         raise InputError(f"{settings.architecture} needs two tasks; train a single one with hard_sharing")
     lenet = models.lenet(n_classes)
     heads = dict(lenet.heads.items())
@@ -300,5 +300,5 @@ experiment = Experiment(
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=("baseline", "deeper", "claims", "claims.baseline", "sweep", "rates", "rates.baseline", "rates.deeper"),
+    studies=("baseline", "normalised", "deeper", "claims", "claims.baseline", "sweep", "rates", "rates.baseline", "rates.deeper"),
 )
