@@ -300,5 +300,15 @@ experiment = Experiment(
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=("baseline", "normalised", "deeper", "claims", "claims.baseline", "sweep", "rates", "rates.baseline", "rates.deeper"),
+    studies=(
+        "baseline",
+        "normalised",
+        "deeper",
+        "claims",
+        "claims.baseline",
+        "sweep",
+        "rates",
+        "rates.baseline",
+        "rates.deeper",
+    ),
 )
