@@ -38,7 +38,8 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
             architectures.costs(found, lambda record: record.timing.step_memory_bytes, all_at_once=False)
         ),
     }
-    columns: dict[tuple[str, str], list[str]] = {}
+    # Δm first: what comes last is out of sight on a narrow page.
+    columns = {("", DELTA_M): [_delta(improved.get(scheme)) for scheme in schemes]}
     for name, size in sizes.items():
         # Their number is the same at every seed, but for layers that are chosen.
         columns["parameters (thousands)", name] = [
@@ -55,7 +56,6 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
             _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)
             for scheme in schemes
         ]
-    columns["", DELTA_M] = [_delta(improved.get(scheme)) for scheme in schemes]
     legend = (
         f"{_standin(found)}Mean over seeds ± half the 95 % interval of the mean. Time: processor time on a CPU; "
         "memory: the most that a step allocates at a time; both as ratios to hard sharing with the same seed. The "
