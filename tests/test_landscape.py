@@ -14,8 +14,9 @@ from mtlutils.experiments.balancing_landscape import TASKS, LandscapeSettings
 from mtlutils.stopwatch import allocations
 
 STUDIES = ["", "cifar100", "rooms"]  # the first is of Multi-MNIST
-# Methods without runs in some of these, and why. A new one stands here until its records are committed.
-LEFT_OUT: dict[str, tuple[list[str], str]] = {}
+LEFT_OUT: dict[str, tuple[list[str], str]] = {
+    # Methods without runs in some of these, and why. A new one stands here until its records are committed.
+}
 
 
 def run(method, seed, metrics, dataset="pairs", seconds=0.01, memory=100, kind="real"):
