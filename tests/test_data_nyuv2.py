@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.io import savemat
 from shared import trained_on, write_set
+from torch.nn.functional import normalize
 
 from mtlutils import folders, metrics
 from mtlutils.data import dense, nyuv2, nyuv2_official, nyuv2_samples, packed
@@ -744,6 +745,23 @@ def test_real_samples(real_data):
     lengths = normal.norm(dim=0)
     assert ((lengths == 0) | ((lengths - 1).abs() < 0.05)).all()
     assert 0.5 < (lengths > 0).float().mean() < 1
+
+
+def test_normals_of_a_real_sample_agree_with_the_geometry_of_its_depths(real_data):
+    sample = nyuv2_samples.samples(size=None)[0]
+    depth, normal = sample.targets["depth"][0], sample.targets["normal"]
+    rows, columns = torch.meshgrid(torch.arange(480.0), torch.arange(640.0), indexing="ij")
+    rays = torch.stack([(columns - 320) / 519, (rows - 240) / 519, torch.ones(480, 640)])  # of the set's camera, nearly
+    points, known = rays * depth, (depth > 0) & (normal.norm(dim=0) > 0)
+    along, down = (torch.roll(points, -6, axis) - torch.roll(points, 6, axis) for axis in (2, 1))
+    across = normalize(torch.linalg.cross(along, down, dim=0), dim=0)
+    across = -across * (across * points).sum(dim=0).sign()  # towards the camera
+    flat = (along.norm(dim=0) < 0.3) & (down.norm(dim=0) < 0.3)  # no edge between, and no hole
+    inside = torch.zeros_like(known)
+    inside[20:-20, 20:-20] = True
+    cosines = (across * normal).sum(dim=0)[known & flat & inside]
+    assert len(cosines) > 100_000
+    assert cosines.mean() > 0.9
 
 
 def test_real_samples_as_they_are(real_data):

@@ -23,7 +23,8 @@ class Sample:
         number: From 1, in the official set of 1,449.
         image: (3, H, W) float32, from 0 to 1.
         targets: Task name -> what there is: ``"segmentation"`` (H, W) int64, -1 where unlabelled; ``"depth"``
-            (1, H, W) float32, metres, 0 where not known; ``"normal"`` (3, H, W) float32, zero where not known.
+            (1, H, W) float32, metres, 0 where not known; ``"normal"`` (3, H, W) float32, x right, y down, z forward,
+            zero where not known.
     """
 
     number: int
@@ -35,7 +36,8 @@ def samples(size: tuple[int, int] | None = (288, 384)) -> list[Sample]:
     """Read the 13 sample images: all have classes, two have depths, one has normals; those with more targets first.
 
     They are for looking at, not for training or numbers. Depths and normals are those of another source than MTAN's
-    (``DrSleep/multi-task-refinenet``): holes are not filled, and the axes of the normals may not be MTAN's.
+    (``DrSleep/multi-task-refinenet``): holes are not filled. The normals' axes, of which the third points up in the
+    files, are turned to those of the rooms.
 
     Args:
         size: Height and width to which they are cut and made smaller, as
@@ -64,7 +66,8 @@ def samples(size: tuple[int, int] | None = (288, 384)) -> list[Sample]:
         if (of_depth := place / "depth" / name).exists():
             targets["depth"] = fitted(_picture(of_depth, np.uint16)[None] / np.float32(5000))
         if (of_normal := place / "normal" / name).exists():
-            normal = _picture(of_normal, np.uint8, 3).transpose(2, 0, 1) / np.float32(127.5) - 1
+            x, y, z = _picture(of_normal, np.uint8, 3).transpose(2, 0, 1) / np.float32(127.5) - 1
+            normal = np.stack([x, -z, y])  # the files' axes are x right, y forward, z up
             # A length near 0 is what bytes have for 0; all others are near 1.
             targets["normal"] = fitted(normal * (np.linalg.norm(normal, axis=0) > 0.5))
         found.append(Sample(int(path.stem), fitted(image, smooth=True), targets))
