@@ -24,6 +24,11 @@ class SquaredErrors(MultiTaskModel):
         return torch.stack([(outputs[task] - self.targets[int(task)]).square().mean() for task in self.heads])
 
 
+# Of a page in a browser: MathJax names itself here once its script has run, and settles the promise once it has set the
+# page, which moves what stands below a formula.
+MATHS_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
+
+
 def assert_state_goes_round(one, other, inputs, tmp_path):
     """The state of one model, saved and loaded, gives another one its outputs, which were different before."""
     one(inputs)  # which moves the running statistics

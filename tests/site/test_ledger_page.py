@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from shared import MATHS_IS_SET
 
 SITE = Path(__file__).parents[2] / "_build" / "html"
 if not (SITE / "book" / "ledger.html").is_file():
@@ -136,6 +137,7 @@ def test_cell_opens_on_hover_and_focus_within_the_screen(width, browser, address
     # without motion, under which the page would still be on its way to the cell
     view = browser.new_page(viewport={"width": width, "height": 844}, reduced_motion="reduce")
     view.goto(f"{address}/{CHAPTER}")
+    view.wait_for_function(MATHS_IS_SET)
     assert view.evaluate(OPEN) == []
     cells = view.locator("td > [aria-describedby]")
     assert cells.count()

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from shared import MATHS_IS_SET
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"
@@ -142,8 +143,6 @@ STICKING_OUT = """() => [...document.querySelectorAll('article *')].filter(eleme
             return false;
     return true;
 }).map(element => element.outerHTML.slice(0, 100))"""
-# MathJax names itself here once its script has run, and settles the promise once it has set the page.
-MATHS_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 UNSET_MATHS = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
 
 
