@@ -155,7 +155,7 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
     match settings.architecture:
         case "hard_sharing":
             return models.MultiTaskModel(encoder(), heads)
-        case "hard_sharing_batch_norm":  # what mtan would be without its masks
+        case "hard_sharing_batch_norm":  # a control for mtan, whose masks have batch norm
             return models.MultiTaskModel(_with_batch_norm(stages_of(encoder()), example), heads)
         case "soft_sharing":
             return models.SoftSharing(encoder, heads, strength=settings.soft_strength)
