@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
@@ -20,7 +20,7 @@ from mtlutils.experiments import single_step_multimnist
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.experiments.single_step_multimnist import Task
 from mtlutils.models.lenet import N_FEATURES
-from mtlutils.models.stages import EncoderFactory, Stages, feature_shapes, stages_of
+from mtlutils.models.stages import EncoderFactory, with_batch_norm
 from mtlutils.records import Data
 from mtlutils.training import Batch
 
@@ -156,7 +156,7 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
         case "hard_sharing":
             return models.MultiTaskModel(encoder(), heads)
         case "hard_sharing_batch_norm":  # a control for mtan, whose masks have batch norm
-            return models.MultiTaskModel(_with_batch_norm(stages_of(encoder()), example), heads)
+            return models.MultiTaskModel(with_batch_norm(encoder(), example), heads)
         case "soft_sharing":
             return models.SoftSharing(encoder, heads, strength=settings.soft_strength)
         case "cross_stitch":
@@ -212,15 +212,6 @@ def _encoders(first: nn.Module, n_blocks: int) -> EncoderFactory:
         return nn.Sequential(*convolutions, *maps, last, *features)
 
     return encoder
-
-
-def _with_batch_norm(encoder: Stages, example: Sequence[Tensor]) -> nn.Sequential:
-    """Return an encoder with a batch norm at the end of every stage."""
-    norms = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}
-    shapes = feature_shapes(encoder, example)
-    return nn.Sequential(
-        *(nn.Sequential(stage, norms[len(shape)](shape[0])) for stage, shape in zip(encoder, shapes, strict=True))
-    )
 
 
 def clock(
@@ -295,20 +286,22 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     return data.description, dataclasses.replace(result, metrics=result.metrics | parameter_counts(model))
 
 
+STUDIES = (
+    "baseline",
+    "normalised",
+    "deeper",
+    "claims",
+    "claims.baseline",
+    "sweep",
+    "rates",
+    "rates.baseline",
+    "rates.deeper",
+)
+
 experiment = Experiment(
     "architectures",
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=(
-        "baseline",
-        "normalised",
-        "deeper",
-        "claims",
-        "claims.baseline",
-        "sweep",
-        "rates",
-        "rates.baseline",
-        "rates.deeper",
-    ),
+    studies=STUDIES,
 )

@@ -9,7 +9,8 @@ from mtlutils.models.gated_sharing import GatedSharing
 from mtlutils.models.layered_supervision import LayeredSupervision
 from mtlutils.models.lenet import lenet
 from mtlutils.models.mlp import mlp
-from mtlutils.models.mtan import MTAN, dilated_resnet_mtan, segnet_mtan
+from mtlutils.models.mtan import dilated_resnet_mtan, segnet_mtan
+from mtlutils.models.mtan_stages import MTAN
 from mtlutils.models.multi_backbone import MultiBackbone
 from mtlutils.models.multi_task import MultiTaskModel
 from mtlutils.models.multilinear_relationship import MultilinearRelationship

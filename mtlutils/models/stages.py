@@ -100,6 +100,16 @@ def feature_shapes(stages: Stages, example: Sequence[Any]) -> list[torch.Size]:
     return [each.shape[1:] for each in features]
 
 
+def with_batch_norm(encoder: nn.Module, example: Sequence[Any]) -> nn.Sequential:
+    """Return an encoder with a batch norm at the end of every stage, whose features are (B, C) or (B, C, H, W)."""
+    stages = stages_of(encoder)
+    norms = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}
+    shapes = feature_shapes(stages, example)
+    return nn.Sequential(
+        *(nn.Sequential(stage, norms[len(shape)](shape[0])) for stage, shape in zip(stages, shapes, strict=True))
+    )
+
+
 class Adapter(nn.Module):
     """Brings features to another stage's shape: adaptive average pooling, then a linear map of the channels.
 
