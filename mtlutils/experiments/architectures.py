@@ -20,7 +20,7 @@ from mtlutils.experiments import single_step_multimnist
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.experiments.single_step_multimnist import Task
 from mtlutils.models.lenet import N_FEATURES
-from mtlutils.models.stages import EncoderFactory, with_batch_norm
+from mtlutils.models.stages import EncoderFactory, Residual, with_batch_norm
 from mtlutils.records import Data
 from mtlutils.training import Batch
 
@@ -93,22 +93,6 @@ class ArchitectureSettings(Settings):
         if self.architecture == "adashare" and self.policy_epochs >= self.epochs:
             raise ValueError("policy_epochs must be below epochs, as the network then trains anew; lower it")
         return self
-
-
-class Residual(nn.Module):
-    """A block that keeps its input's shape, and contains its shortcut.
-
-    Args:
-        layer: Maps features to the same shape.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ReLU(x + layer(x))."""
-        return torch.relu(x + self.layer(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,22 +270,20 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     return data.description, dataclasses.replace(result, metrics=result.metrics | parameter_counts(model))
 
 
-STUDIES = (
-    "baseline",
-    "normalised",
-    "deeper",
-    "claims",
-    "claims.baseline",
-    "sweep",
-    "rates",
-    "rates.baseline",
-    "rates.deeper",
-)
-
 experiment = Experiment(
     "architectures",
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=STUDIES,
+    studies=(
+        "baseline",
+        "normalised",
+        "deeper",
+        "claims",
+        "claims.baseline",
+        "sweep",
+        "rates",
+        "rates.baseline",
+        "rates.deeper",
+    ),
 )

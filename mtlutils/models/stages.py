@@ -110,6 +110,22 @@ def with_batch_norm(encoder: nn.Module, example: Sequence[Any]) -> nn.Sequential
     )
 
 
+class Residual(nn.Module):
+    """A block that keeps its input's shape, and contains its shortcut.
+
+    Args:
+        layer: Maps features to the same shape.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ReLU(x + layer(x))."""
+        return torch.relu(x + self.layer(x))
+
+
 class Adapter(nn.Module):
     """Brings features to another stage's shape: adaptive average pooling, then a linear map of the channels.
 
