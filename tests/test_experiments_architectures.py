@@ -20,6 +20,7 @@ FEW = {"train_pairs": 24, "validation_pairs": 8, "test_pairs": 8, "batch_size": 
 # Convolutions 9×9 from 1 to 10 and 5×5 from 10 to 20 channels, 500 to 50 features; a head.
 ENCODER = (81 * 10 + 10) + (250 * 20 + 20) + (500 * 50 + 50)
 HEAD = 50 * 10 + 10
+SEVERAL = ("soft_sharing", "cross_stitch", "sluice", "gated_sharing", "mtan", "multi_backbone")  # encoders, two of them
 BLOCKS = (9 * 20 * 20 + 20) + (50 * 50 + 50)
 
 
@@ -30,6 +31,13 @@ def network(**options):
 
 def run(tmp_path, seed=0, **options):
     return EXPERIMENT.run("equal", seed, results=tmp_path, **FEW | options)
+
+
+def norms(model):
+    """Widths of all batch norms."""
+    return sorted(
+        layer.num_features for layer in model.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)
+    )
 
 
 def numbers(record):
@@ -44,7 +52,6 @@ def numbers(record):
     ("architecture", "shared", "task", "inference"),
     [
         ("hard_sharing", ENCODER, 2 * HEAD, ...),
-        ("hard_sharing_batch_norm", ENCODER + 2 * (10 + 20 + 50), 2 * HEAD, ...),
         ("soft_sharing", 2 * ENCODER, 2 * HEAD, ...),
         ("cross_stitch", 2 * ENCODER + 3 * 4, 2 * HEAD, ...),
         ("sluice", 2 * ENCODER + 3 * 16, 2 * (HEAD + 3 + (10 + 20) * 50), ...),
@@ -79,8 +86,25 @@ def test_adashare_is_counted_with_the_blocks_that_some_task_runs():
 
 
 @pytest.mark.parametrize("architecture", get_args(Architecture))
-def test_first_encoder_starts_alike_and_a_run_completes(architecture, tmp_path):
-    options = {"architecture": architecture, "blocks": int(architecture == "adashare")}
+def test_batch_norm_follows_every_stage_of_every_encoder(architecture):
+    n_blocks = int(architecture == "adashare")
+    plain, normalised = (
+        network(architecture=architecture, blocks=n_blocks, batch_norm=batch_norm) for batch_norm in (False, True)
+    )
+    n_encoders = 2 if architecture in SEVERAL else 1
+    widths = [10, 20, 50] + n_blocks * [20, 50]
+    # attention's second encoder, which carries features on, has no first stage
+    expected = sorted(n_encoders * widths)[1 if architecture == "mtan" else 0 :]
+    added = [norms(normalised), norms(plain)]
+    for width in added[1]:
+        added[0].remove(width)
+    assert added[0] == expected
+
+
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_first_encoder_starts_alike_and_a_run_completes(architecture, batch_norm, tmp_path):
+    options = {"architecture": architecture, "blocks": int(architecture == "adashare"), "batch_norm": batch_norm}
     torch.manual_seed(0)
     lenet = models.lenet(dict.fromkeys(TASKS, 10))
     first = next(network(**options).encoder.parameters())
@@ -115,6 +139,7 @@ def test_limits_are_hard_sharing(options, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
+        {"architecture": "hard_sharing", "batch_norm": True},
         {"architecture": "soft_sharing", "soft_strength": 1.0},
         {"architecture": "cross_stitch", "alpha_same": 0.5},
         {"architecture": "sluice", "orthogonality": 1.0},
@@ -328,4 +353,4 @@ def test_figure_has_a_mark_for_every_scheme_that_ended_well():
 def test_every_architecture_is_drawn():
     titles = [axis.get_title() for axis in figures.sharing_schemes().axes]
     assert titles[0] == "single_task"
-    assert set(titles[1:]) == set(get_args(Architecture)) - {"hard_sharing_batch_norm"}  # shares as hard_sharing does
+    assert set(titles[1:]) == set(get_args(Architecture))

@@ -4,9 +4,9 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -29,7 +29,6 @@ _load = lru_cache(maxsize=1)(multi_mnist.load)
 
 Architecture = Literal[
     "hard_sharing",
-    "hard_sharing_batch_norm",
     "soft_sharing",
     "cross_stitch",
     "sluice",
@@ -42,6 +41,9 @@ Architecture = Literal[
     "auxiliary_modules",
     "adashare",
 ]
+
+_PLAIN = ("baseline", "deeper", "sweep", "rates", "rates.baseline", "rates.deeper", "longer", "longer.baseline")
+STUDIES = ("claims", "claims.baseline", *_PLAIN, "normalised", *(f"normalised.{study}" for study in _PLAIN))
 
 
 class ArchitectureSettings(Settings):
@@ -56,6 +58,7 @@ class ArchitectureSettings(Settings):
     blocks: Annotated[int, Field(ge=0)] = Field(
         0, description="Residual blocks after the second convolution, and as many after the fully connected layer"
     )
+    batch_norm: bool = Field(False, description="After every stage of an encoder; an attention module has it anyway")
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=2)] = 20
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="Of SGD, its peak")
@@ -130,17 +133,15 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
     Raises:
         InputError: a single task has an architecture; or an option does not fit the stages.
     """
-    if len(n_classes) < 2 and not settings.architecture.startswith("hard_sharing"):
+    if len(n_classes) < 2 and settings.architecture != "hard_sharing":
         raise InputError(f"{settings.architecture} needs two tasks; train a single one with hard_sharing")
     lenet = models.lenet(n_classes)
     heads = dict(lenet.heads.items())
-    encoder = _encoders(lenet.encoder, settings.blocks)
     example = (torch.zeros(1, 1, 36, 36),)
+    encoder = _encoders(lenet.encoder, settings.blocks, example if settings.batch_norm else None)
     match settings.architecture:
         case "hard_sharing":
             return models.MultiTaskModel(encoder(), heads)
-        case "hard_sharing_batch_norm":  # a control for mtan, whose masks have batch norm
-            return models.MultiTaskModel(with_batch_norm(encoder(), example), heads)
         case "soft_sharing":
             return models.SoftSharing(encoder, heads, strength=settings.soft_strength)
         case "cross_stitch":
@@ -183,8 +184,8 @@ def network(settings: ArchitectureSettings, n_classes: Mapping[str, int]) -> mod
             )
 
 
-def _encoders(first: nn.Module, n_blocks: int) -> EncoderFactory:
-    """Return a function that makes encoders, of which the first is given."""
+def _encoders(first: nn.Module, n_blocks: int, example: Sequence[Any] | None) -> EncoderFactory:
+    """Return a function that makes encoders, of which the first is given; with batch norm if there is an example."""
     made = itertools.chain([first], iter(lambda: models.lenet({}).encoder, None))
 
     def encoder() -> nn.Module:
@@ -193,7 +194,8 @@ def _encoders(first: nn.Module, n_blocks: int) -> EncoderFactory:
         *convolutions, last = models.in_stages(layers, (3, 6))
         maps = [Residual(nn.Conv2d(20, 20, 3, padding=1)) for _ in range(n_blocks)]
         features = [Residual(nn.Linear(N_FEATURES, N_FEATURES)) for _ in range(n_blocks)]
-        return nn.Sequential(*convolutions, *maps, last, *features)
+        stages = nn.Sequential(*convolutions, *maps, last, *features)
+        return stages if example is None else with_batch_norm(stages, example)
 
     return encoder
 
@@ -275,15 +277,5 @@ experiment = Experiment(
     ArchitectureSettings,
     _measure,
     single_step_multimnist.checksums,
-    studies=(
-        "baseline",
-        "normalised",
-        "deeper",
-        "claims",
-        "claims.baseline",
-        "sweep",
-        "rates",
-        "rates.baseline",
-        "rates.deeper",
-    ),
+    studies=STUDIES,
 )
