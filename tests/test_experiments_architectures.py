@@ -322,6 +322,12 @@ def test_table_of_costs_and_improvements():
     assert [diverged[0], *diverged[-2:]] == [f"+0.00{lost}", f"80.00{lost}", f"50.00{lost}"]
 
 
+def test_table_without_costs_keeps_the_rest():
+    rows, alone = rows_of(report.sharing({"Here": FOUND})), report.sharing({"Here": FOUND}, costs=False)
+    assert rows_of(alone) == {scheme: [cells[0], *cells[-2:]] for scheme, cells in rows.items()}
+    assert "Time:" not in alone.data
+
+
 def test_each_scheme_is_compared_at_the_rate_that_validation_chooses_for_it():
     found = [
         *single(0, [0.5, 0.5], rate=0.1),

@@ -15,19 +15,50 @@ from mtlutils.report.box import box, number, provenance, settings_of, signed
 from mtlutils.report.dense import DELTA_M
 
 
-def sharing(groups: Mapping[str, Sequence[Record]]) -> HTML:
+def sharing(groups: Mapping[str, Sequence[Record]], costs: bool = True) -> HTML:
     """Show each architecture's parameters, cost relative to hard sharing, accuracies and Δm over single-task models.
 
     Args:
         groups: Heading -> records of ``architectures``; a table each.
+        costs: Whether to show parameters and costs too.
     """
-    return HTML("".join(_sharing(*group) for group in groups.items()))
+    return HTML("".join(_sharing(*group, costs) for group in groups.items()))
 
 
-def _sharing(heading: str, records: Sequence[Record]) -> str:
+def _sharing(heading: str, records: Sequence[Record], costs: bool) -> str:
     found = architectures.by_scheme(records)
     schemes = methods_of(found)
     improved = deltas.over_single_task(found)
+    # Δm first: what comes last is out of sight on a narrow page.
+    columns = {("", DELTA_M): [_delta(improved.get(scheme)) for scheme in schemes]}
+    if costs:
+        columns |= _costs(found, schemes)
+    # In the order of a network that has them all: of single-task models, each has one.
+    for task in [str(task) for task in max((tasks_of(record) for record in found), key=len)]:
+        key = f"test/accuracy/{task}"
+        columns["test accuracy ↑ (%)", task] = [
+            _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)
+            for scheme in schemes
+        ]
+    of_costs = (
+        "Time: processor time on a CPU; memory: the most that a step allocates at a time; both as ratios to hard "
+        "sharing with the same seed. The single-task models count together, but for memory, which is that of the "
+        "larger: they train one after the other. "
+    )
+    legend = (
+        f"{_standin(found)}Mean over seeds ± half the 95 % interval of the mean. {of_costs if costs else ''}"
+        "Δm: mean relative improvement in accuracy over single-task models, paired over seeds."
+    )
+    return box(
+        pd.DataFrame(columns, index=schemes),
+        (f"Ways to share a network. {heading}.", legend),
+        [provenance(heading, records)],
+        settings_of({heading: records}),
+        uuid=_uuid(f"sharing {heading}"),
+    ).data
+
+
+def _costs(found: Sequence[Record], schemes: Sequence[str]) -> dict[tuple[str, str], list[str]]:
     sizes = {
         "in training": architectures.costs(found, architectures.parameters),
         "at inference": architectures.costs(found, lambda record: record.metrics.get("model/parameters/inference")),
@@ -38,8 +69,7 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
             architectures.costs(found, lambda record: record.timing.step_memory_bytes, all_at_once=False)
         ),
     }
-    # Δm first: what comes last is out of sight on a narrow page.
-    columns = {("", DELTA_M): [_delta(improved.get(scheme)) for scheme in schemes]}
+    columns = {}
     for name, size in sizes.items():
         # Their number is the same at every seed, but for layers that are chosen.
         columns["parameters (thousands)", name] = [
@@ -49,26 +79,7 @@ def _sharing(heading: str, records: Sequence[Record]) -> str:
         columns[f"of a step, × {architectures.REFERENCE}", name] = [
             number(*statistics.interval(ratio.get(scheme, {}).values()), "") for scheme in schemes
         ]
-    # In the order of a network that has them all: of single-task models, each has one.
-    for task in [str(task) for task in max((tasks_of(record) for record in found), key=len)]:
-        key = f"test/accuracy/{task}"
-        columns["test accuracy ↑ (%)", task] = [
-            _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)
-            for scheme in schemes
-        ]
-    legend = (
-        f"{_standin(found)}Mean over seeds ± half the 95 % interval of the mean. Time: processor time on a CPU; "
-        "memory: the most that a step allocates at a time; both as ratios to hard sharing with the same seed. The "
-        "single-task models count together, but for memory, which is that of the larger: they train one after the "
-        "other. Δm: mean relative improvement in accuracy over single-task models, paired over seeds."
-    )
-    return box(
-        pd.DataFrame(columns, index=schemes),
-        (f"Ways to share a network. {heading}.", legend),
-        [provenance(heading, records)],
-        settings_of({heading: records}),
-        uuid=_uuid(f"sharing {heading}"),
-    ).data
+    return columns
 
 
 def rates(groups: Mapping[str, Sequence[Record]]) -> HTML:
