@@ -18,6 +18,8 @@ export MTLUTILS_CACHE
 # The kernel named python3 must be this environment's, whatever else the user has installed under that name.
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
+# Python keeps what it has compiled: else every process that imports PyTorch takes about twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 # One thread a job, as Snakemake sets it too: numbers then do not depend on how many cores the machine has.
 export OMP_NUM_THREADS := 1
 # For what Snakemake's jobs call by name.
