@@ -32,23 +32,31 @@ def parts(options: Options) -> Parts:
     """Return what is measured."""
     steps = {STEP: partial(step, options), "step: segnet, equal, again": partial(step, options)}
     steps |= {f"step: segnet, {method}": partial(step, options, method=method) for method in METHODS}
-    steps["step: segnet, equal, bf16"] = partial(step, options, precision="bf16")
     for task in dense.TASKS["nyuv2"]:
         steps[f"step: segnet, {task} alone"] = partial(step, options, tasks=[task])
     for network in ("segnet_mtan", "dilated_resnet", "dilated_resnet_mtan"):
         steps[f"step: {network}, equal"] = partial(step, options, architecture=network)
+    for network in ("segnet", "dilated_resnet_mtan"):
+        steps[f"step: {network}, equal, bf16"] = partial(step, options, architecture=network, precision="bf16")
+        if options.compiled:
+            compiled = partial(step, options, architecture=network, precision="bf16", compiled=True)
+            steps[f"step: {network}, equal, bf16, compiled"] = compiled
     scenes: tuple[Literal["room", "street"], ...] = ("room", "street")
     rendering = {f"rendering: {scene}": partial(render, options, scene) for scene in scenes}
     reading = {f"reading{', augmented' * augment}": partial(read, options, augment) for augment in (False, True)}
     return steps | rendering | reading
 
 
-def step(options: Options, method: str = "equal", architecture: str = "segnet", **parameters: Any) -> Work:
+def step(
+    options: Options, method: str = "equal", architecture: str = "segnet", compiled: bool = False, **parameters: Any
+) -> Work:
     """Prepare training steps as in the experiments."""
     experiment = experiments.load("single_step_dense" if architecture.startswith("segnet") else "rlw_mtan_nyuv2")
     size = {"image_size": options.size, "batch_size": options.batch_size, "width": options.width}
+    if not architecture.startswith("segnet"):
+        size |= {"layers": options.layers, "aspp_channels": 4 * options.width}
     (run,) = experiment.plan([method], [0], architecture=architecture, **size, **parameters)
-    one_step = dense.work(run, options.device).step
+    one_step = dense.work(run, options.device, compiled).step
 
     def work() -> float:
         for _ in range(options.steps):
@@ -93,6 +101,8 @@ def main() -> None:
     add = partial(parser.add_argument, type=int, metavar="N")
     add("--size", default=[64, 96], nargs=2, help="height and width (64 96); the papers: 288 384")
     add("--width", default=16, help="of the networks (16); the papers: 64")
+    add("--layers", default=[2, 2, 2, 2], nargs=4, help="blocks of the ResNet's stages (2 2 2 2); the paper: 3 4 6 3")
+    parser.add_argument("--compiled", action="store_true", help="also with torch.compile, which takes minutes to begin")
     options = parser.parse_args()
     size = "x".join(map(str, options.size))
     turns.start(options, f"networks of width {options.width}, batches of {options.batch_size} images of {size}")

@@ -109,6 +109,16 @@ def test_order_and_augmentation_are_the_generators(files, augment):
     assert (shuffled == {image.float().numpy().tobytes() for image in split.images}) == (not augment)
 
 
+def test_what_a_gpu_has_no_room_for_stays_on_the_cpu(files, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 1000))
+    assert [dense.home(n_bytes, "cuda").type for n_bytes in (500, 501)] == ["cuda", "cpu"]
+    monkeypatch.setattr(packed, "home", lambda *_: torch.device("cpu"))  # as if "meta" were a full GPU
+    train = nyuv2.load(augment=True, device="meta").train
+    assert train.images.device.type == "cpu"
+    (images,), targets = next(train.batches(2, torch.Generator()))
+    assert {each.device.type for each in (images, *targets.values())} == {"meta"}
+
+
 def test_augmentation_is_of_shuffled_training_images_only_and_off_by_default(files):
     assert not nyuv2.load().train.augment
     data = nyuv2.load(augment=True)

@@ -1,11 +1,17 @@
 """Experiments on rooms and streets, and on hands: what their settings do, what their records hold, what they cost."""
 
+import re
+from dataclasses import replace
+from hashlib import sha256
+from unittest.mock import Mock
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from mtlutils import experiments, records, training
+from mtlutils import experiments, models, records, training
 from mtlutils.data import dense_standin, fingers
 from mtlutils.errors import InputError
 from mtlutils.experiments import dense, estimate
@@ -186,6 +192,7 @@ def test_published_sizes(experiment, parameters, size, batch):
 )
 def test_wrong_parameter_of_a_dense_run_is_one_line(experiment, given, message, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", Mock(side_effect=URLError("no network")))
     with pytest.raises(InputError, match=message) as error:
         experiment.runs(["equal"], [0], **SMALL | given)
     assert "\n" not in str(error.value)
@@ -274,8 +281,53 @@ def test_estimate_counts_what_is_missing_only(tmp_path):
     assert "1 runs without a record" in SEGNET.estimate(SEGNET.plan(["equal"], [0], **parameters))
     SEGNET.run("equal", 0, **parameters)
     assert SEGNET.estimate(SEGNET.plan(["equal"], [0], **parameters)).endswith("nothing is trained.")
+    pairs = experiments.load("single_step_multimnist")
     with pytest.raises(InputError, match="no estimate"):
-        HANDS.estimate(HANDS.plan(["equal"], [0]))
+        pairs.estimate(pairs.plan(["equal"], [0]))
+
+
+def test_estimate_says_what_does_not_fit(clocked, monkeypatch):
+    runs = HANDS.plan(["equal"], [0])
+    texts = []
+    for size in (2**30, 2**60):
+        work = replace(clocked(1.0, 1), data_bytes=size)
+        texts.append(estimate.of(runs, lambda *_, work=work: work, torch.device("cpu")))
+    assert re.search(r"data included: \d+\.\d of \d+ GiB\.$", texts[0])
+    assert re.search(r"data included: \d+\.\d of \d+ GiB, which it does not fit\.$", texts[1])
+
+
+def test_data_bytes_are_those_of_the_tensors():
+    (run,) = SEGNET.plan(["single_task"], [0], **SMALL | {"tasks": ["depth"]})
+    data = dense.data_of(run.settings, torch.device("cpu"))
+    tensors = [t for s in (data.train, data.validation, data.test) for t in (s.images, *s.targets.values())]
+    assert dense.work(run, torch.device("cpu")).data_bytes == sum(tensor.nbytes for tensor in tensors)
+
+
+def test_work_is_compiled_where_asked(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled.append(model))
+    (run,) = SEGNET.plan(["equal"], [0], **SMALL)
+    for asked in (False, True):
+        dense.work(run, torch.device("cpu"), asked)
+    assert len(compiled) == 1
+
+
+def test_work_on_hands_is_that_of_its_settings():
+    (run,) = HANDS.plan(["single_task"], [0], tasks=["joint"], **FEW_HANDS | {"epochs": 3, "batch_size": 10})
+    work = HANDS.work(run, torch.device("cpu"))
+    assert (work.steps, work.evaluated, work.data_bytes) == (9, 1.0, 48 * 16**2)
+    assert work.step().shape == (1,)
+
+
+def test_estimate_needs_no_weights_and_the_record_of_a_run_names_them(tmp_path, monkeypatch):
+    sizes = {"layers": [2, 1, 1, 2], "width": 2, "aspp_channels": 4, "architecture": "dilated_resnet"}
+    (run,) = RESNET.plan(["equal"], [0], **SMALL | sizes | {"pretrained": True, "results": tmp_path / "records"})
+    dense.work(run, torch.device("cpu"))
+    weights = tmp_path / "resnet50-0676ba61.pth"
+    torch.save(models.dilated_resnet({"depth": 1}, sizes["layers"], 2, 4).encoder.state_dict(), weights)
+    monkeypatch.setattr(dense, "pretrained_weights", lambda: weights)
+    data, _ = dense.measure(run, torch.device("cpu"))
+    assert data.checksums[f"weights/{weights.name}"] == f"sha256:{sha256(weights.read_bytes()).hexdigest()}"
 
 
 @pytest.mark.parametrize("method", ["equal", "single_step(alpha=0.0001)"])

@@ -1,6 +1,9 @@
 """Networks for dense prediction: parameters, shapes, gradients, and the layers of the published networks."""
 
 import itertools
+from pathlib import Path
+from unittest.mock import Mock
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -250,6 +253,8 @@ def test_parameters_of_segnet_mtan():
     masks = mask(64, 64, 64) + mask(256, 128, 128) + mask(512, 256, 256) + 2 * mask(1024, 512, 512)
     masks += mask(1024, 512, 512) + mask(768, 256, 256) + mask(384, 128, 128) + mask(192, 64, 64) + mask(128, 64, 64)
     assert sizes(segnet_mtan, NYUV2) == (shared, [masks + prediction(n) for n in NYUV2.values()])
+    # What Liu et al. 2019 give for it on NYUv2, relative to a single-task network.
+    assert round((shared + sum(masks + prediction(n) for n in NYUV2.values())) / 24_981_069, 2) == 1.77
 
 
 RESNET_50 = 25_557_032 - 2048 * 1000 - 1000  # torchvision's documentation, without the 1000 classes
@@ -532,15 +537,36 @@ def test_broken_or_unfitting_weights(write, tmp_path):
 
 def test_pretrained_weights_are_looked_for_in_two_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert pretrained_weights() is None
-    own = folders.data() / "weights" / "imagenet" / "resnet50-own.pth"
+    own = folders.data() / "weights" / "imagenet" / "resnet50-0676ba61.pth"
     downloaded = tmp_path / "hub" / "checkpoints" / "resnet50-0676ba61.pth"
-    for path in (own, own.with_name("resnet18.pth"), downloaded.with_name("resnet101-1.pth")):
+    # torchvision's other weights, of a newer recipe, would be another start under the same settings
+    for path in (own, own.with_name("resnet18.pth"), downloaded.with_name("resnet50-11ad3fa6.pth")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert pretrained_weights() == own
     downloaded.touch()
     assert pretrained_weights() == downloaded
+
+
+def test_pretrained_weights_are_downloaded_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    asked = []
+
+    def download(url, path, hash_prefix):
+        asked.append((url, hash_prefix))
+        Path(path).touch()
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    assert pretrained_weights() == tmp_path / "hub" / "checkpoints" / "resnet50-0676ba61.pth"
+    assert asked == [("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61")]
+
+
+@pytest.mark.parametrize("error", [URLError("no network"), OSError("no space left"), RuntimeError("invalid hash")])
+def test_pretrained_weights_that_cannot_be_downloaded(error, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", Mock(side_effect=error))
+    with pytest.raises(InputError, match=r"cannot be downloaded .*resnet50-0676ba61\.pth .*pretrained to false"):
+        pretrained_weights()
 
 
 # What users get wrong

@@ -21,17 +21,20 @@ class DenseSplit:
     """N images with a target for every pixel.
 
     Attributes:
-        images: (N, 3, H, W) float16, from 0 to 1, on the device. Of files, on the CPU, memory-mapped.
+        images: (N, 3, H, W) float16, from 0 to 1, on the device, or where :func:`home` has them. Of files, on the CPU,
+            memory-mapped.
         targets: Task name -> ``"segmentation"`` (N, H, W) int8, -1 where unlabelled; ``"depth"`` (N, 1, H, W) float16,
             metres or inverse, 0 where not known; ``"normal"`` (N, 3, H, W) float16, zero where not known.
         augment: Whether shuffled images are magnified and mirrored at random, see :func:`augmented`.
         is_inverse: Whether ``"depth"`` has inverse depths, as disparities are.
+        device: Where batches go; None: they stay where the images are.
     """
 
     images: Tensor
     targets: dict[str, Tensor]
     augment: bool = False
     is_inverse: bool = False
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,7 +50,7 @@ class DenseSplit:
             ``(images (B, 3, H, W),)``, float32, and task name -> ``"segmentation"`` (B, H, W) int64, ``"depth"``
             (B, 1, H, W) and ``"normal"`` (B, 3, H, W) float32.
         """
-        device, n = self.images.device, len(self)
+        device, n = self.device or self.images.device, len(self)
         order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
         views = None
         if generator is not None and self.augment:
@@ -55,10 +58,11 @@ class DenseSplit:
             corners = torch.rand(2, n, dtype=torch.float64, generator=generator)
             mirrored = torch.rand(n, generator=generator) < 0.5
             views = scales.to(device), corners.to(device), mirrored.to(device)
-        order = order.to(device)
+        order = order.to(self.images.device)
         for begin in range(0, n, batch_size):
             rows = order[begin : begin + batch_size]
-            images, targets = self.images[rows], {task: target[rows] for task, target in self.targets.items()}
+            images = self.images[rows].to(device)
+            targets = {task: target[rows].to(device) for task, target in self.targets.items()}
             if views is not None:
                 scales, corners, mirrored = (each[..., begin : begin + batch_size] for each in views)
                 images, targets = augmented(images, targets, scales, corners, mirrored, self.is_inverse)
@@ -66,6 +70,15 @@ class DenseSplit:
                 task: target.long() if task == "segmentation" else target.float() for task, target in targets.items()
             }
             yield (images.float(),), converted
+
+
+def home(n_bytes: int, device: torch.device | str) -> torch.device:
+    """Return where data of so many bytes are to lie: on the device, or on the CPU where they and as much again for
+    training have no room there.
+    """
+    device = torch.device(device)
+    fits = device.type != "cuda" or 2 * n_bytes <= torch.cuda.mem_get_info(device)[0]
+    return device if fits else torch.device("cpu")
 
 
 def augmented(

@@ -86,5 +86,6 @@ def _require(tasks: Iterable[str]) -> None:
         f"{missing[0]}: no such folder; download the pre-processed NYUv2 (nyuv2.zip, 8.5 GB) from the README of "
         f"https://github.com/lorenmt/mtan and unpack it so that {folder() / 'train' / 'image' / '0.npy'} is there, or "
         "prepare it, without normals, with mtlutils.data.nyuv2_official.prepare_official from nyu_depth_v2_labeled.mat "
-        "(2.8 GB) of https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html; MTLUTILS_DATA changes the place"
+        "(2.8 GB) of https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html, the three small files of "
+        "https://github.com/ankurhanda/nyuv2-meta-data and the package h5py; MTLUTILS_DATA changes the place"
     )

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mtlutils import folders, records
-from mtlutils.data.dense import UNLABELLED, DenseData, DenseSplit
+from mtlutils.data.dense import UNLABELLED, DenseData, DenseSplit, home
 from mtlutils.errors import InputError
 
 _LAYOUT = 1  # of the packed files; part of their names
@@ -119,12 +119,13 @@ def load(files: Files, tasks: list[str], augment: bool, device: torch.device | s
         files: The set.
         tasks: Those to load, see :meth:`Files.known`.
         augment: Whether shuffled training images are augmented.
-        device: Where the tensors are put.
+        device: Where batches go, and the data too where they fit.
 
     Raises:
         InputError: files are missing or broken, or cannot be packed.
     """
-    splits, sums = {}, {}
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    sums = {}
     for split in files.published:
         paths = {part: _paths(files.place / split / part) for part in files.parts(tasks)}
         for part, of_part in paths.items():
@@ -133,18 +134,22 @@ def load(files: Files, tasks: list[str], augment: bool, device: torch.device | s
                     f"{files.place / split / part}: has {len(of_part):,} files for {len(paths['image']):,} images; "
                     "unpack the archive again"
                 )
-        arrays = {}
+        of_split = arrays.setdefault(split, {})
         for name, part_ in files.parts(tasks).items():
-            arrays[name], sums[f"{split}/{name}"] = _packed(files, split, name, part_, paths[name])
-            if (size := arrays[name].shape[-2:]) != (expected := arrays["image"].shape[-2:]):
+            of_split[name], sums[f"{split}/{name}"] = _packed(files, split, name, part_, paths[name])
+            if (size := of_split[name].shape[-2:]) != (expected := of_split["image"].shape[-2:]):
                 raise InputError(
                     f"{files.place / split / name}: is of {size[0]}x{size[1]} pixels, the images of "
                     f"{expected[0]}x{expected[1]}; unpack the archive again"
                 )
-        tensors = {part: torch.from_numpy(array).to(device) for part, array in arrays.items()}
+    place = home(sum(array.nbytes for of_split in arrays.values() for array in of_split.values()), device)
+    splits = []
+    for split, of_split in arrays.items():
+        tensors = {part: torch.from_numpy(array).to(place) for part, array in of_split.items()}
         targets = {task: tensors[files.targets[task][0]] for task in tasks}
-        splits[split] = DenseSplit(tensors["image"], targets, augment and split == "train", files.is_inverse)
-    train, test = splits.values()
+        augments = augment and split == "train"
+        splits.append(DenseSplit(tensors["image"], targets, augments, files.is_inverse, torch.device(device)))
+    train, test = splits
     description = records.Data(
         name=files.name,
         kind="real",

@@ -1,6 +1,7 @@
 """What the experiments on rooms and streets share: one network, some balancing method, a target for every pixel."""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,6 +20,7 @@ from mtlutils.data.dense import DenseData, DenseSplit
 from mtlutils.errors import InputError
 from mtlutils.experiments.estimate import Work
 from mtlutils.experiments.experiment import Run, Settings
+from mtlutils.models import pretrained_weights
 from mtlutils.records import Data
 from mtlutils.task_losses import TaskLosses
 
@@ -36,6 +38,7 @@ _LOSSES = {"segmentation": losses.segmentation, "depth": losses.depth, "normal":
 _STAND_IN: dict[Dataset, Literal["street", "room"]] = {"cityscapes": "street", "nyuv2": "room"}
 _REAL = {"cityscapes": cityscapes, "nyuv2": nyuv2}
 _EVALUATED = 16  # images at a time
+_BYTES = {"image": 6, "segmentation": 1, "depth": 2, "normal": 6}  # of a pixel, as a DenseSplit holds them
 
 
 class DenseSettings(Settings):
@@ -155,7 +158,9 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     assert isinstance(settings, DenseSettings)
     data = data_of(settings, device)
     n_outputs: dict[str, int] = {task: data.n_outputs[task] for task in settings.tasks}
-    model, balancer, optimizer = _learner(run, n_outputs, device)
+    weights = pretrained_weights() if isinstance(settings, ResNetSettings) and settings.pretrained else None
+    description = data.description if weights is None else _with_digest_of(weights, data.description)
+    model, balancer, optimizer = _learner(run, n_outputs, device, weights)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     of_task = {
         "segmentation": metrics.segmentation(data.n_outputs["segmentation"]),
@@ -176,16 +181,22 @@ def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
         precision=settings.precision,
         evaluation_batch_size=_EVALUATED,
         step_memory=True,
-        checkpoint=run.checkpoint(data.description),
+        checkpoint=run.checkpoint(description),
         progress=f"{run.method}, {settings.dataset}, {', '.join(settings.tasks)}, seed {run.seed}",
     )
     if settings.predictions and run.seed == 0:
         result.predictions = _predictions(model, settings, data, device)
-    return data.description, result
+    return description, result
 
 
-def work(run: Run, device: torch.device) -> Work:
-    """Make a training step of a run, on noise, to measure what the run will take."""
+def work(run: Run, device: torch.device, compiled: bool = False) -> Work:
+    """Make a training step of a run, on noise and from random weights, to measure what the run will take.
+
+    Args:
+        run: The run.
+        device: Where.
+        compiled: Whether ``torch.compile`` compiles the network, which takes minutes at the first step.
+    """
     settings = run.settings
     assert isinstance(settings, DenseSettings)
     n_train, n_evaluated = settings.train_images, settings.validation_images + settings.test_images
@@ -194,6 +205,9 @@ def work(run: Run, device: torch.device) -> Work:
     channels = dense_standin.N_OUTPUTS[_STAND_IN[settings.dataset]]
     n_outputs: dict[str, int] = {task: channels[task] for task in settings.tasks}
     model, balancer, optimizer = _learner(run, n_outputs, device)
+    if compiled:
+        model.compile()
+    held: tuple[str, ...] = ("image", *TASKS[settings.dataset])
     shape = settings.images_a_step, settings.size
     images = torch.rand(shape[0], 3, *shape[1], device=device)
     targets = {task: torch.rand(shape[0], n, *shape[1], device=device) for task, n in n_outputs.items()}
@@ -205,16 +219,17 @@ def work(run: Run, device: torch.device) -> Work:
         step=lambda: balancer.step(losses_of, model, optimizer),
         steps=settings.epochs * math.ceil(n_train / settings.images_a_step),
         evaluated=n_evaluated / n_train,
+        data_bytes=(n_train + n_evaluated) * math.prod(settings.size) * sum(_BYTES[each] for each in held),
     )
 
 
 def _learner(
-    run: Run, n_outputs: Mapping[str, int], device: torch.device
+    run: Run, n_outputs: Mapping[str, int], device: torch.device, weights: Path | None = None
 ) -> tuple[models.MultiTaskModel, Balancer, torch.optim.Optimizer]:
     settings = run.settings
     assert isinstance(settings, DenseSettings)
     torch.manual_seed(run.seed)
-    model = _network(settings, n_outputs)
+    model = _network(settings, n_outputs, weights)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     balancer = run.balancer(len(n_outputs), device)
     optimizer = torch.optim.Adam(
@@ -225,25 +240,18 @@ def _learner(
     return model, balancer, optimizer
 
 
-def _network(settings: DenseSettings, n_outputs: Mapping[str, int]) -> models.MultiTaskModel:
+def _network(settings: DenseSettings, n_outputs: Mapping[str, int], weights: Path | None) -> models.MultiTaskModel:
     if isinstance(settings, SegNetSettings):
         of_segnet = models.segnet if settings.architecture == "segnet" else models.segnet_mtan
         return of_segnet(n_outputs, settings.width)
     assert isinstance(settings, ResNetSettings)
     of_resnet = models.dilated_resnet if settings.architecture == "dilated_resnet" else models.dilated_resnet_mtan
-    weights = _weights() if settings.pretrained else None
     return of_resnet(n_outputs, settings.layers, settings.width, settings.aspp_channels, weights)
 
 
-def _weights() -> Path:
-    found = models.pretrained_weights()
-    if found is None:
-        raise InputError(
-            "no weights of a ResNet-50 trained on ImageNet: download "
-            "https://download.pytorch.org/models/resnet50-11ad3fa6.pth (98 MB) into the folder weights below "
-            "MTLUTILS_DATA, or set pretrained to false"
-        )
-    return found
+def _with_digest_of(weights: Path, data: Data) -> Data:
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return data.model_copy(update={"checksums": data.checksums | {f"weights/{weights.name}": f"sha256:{digest}"}})
 
 
 def _of(split: DenseSplit, tasks: tuple[Task, ...]) -> DenseSplit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class Work:
         step: Takes one training step, on made-up data of the shapes of the real ones.
         steps: How many the run takes.
         evaluated: Items that are only evaluated, for each one that is trained on.
+        data_bytes: Bytes of the data, which lie on the device beside what a step needs.
     """
 
     step: Callable[[], object]
     steps: int
     evaluated: float
+    data_bytes: int = 0
 
     @property
     def size(self) -> float:
@@ -43,20 +46,30 @@ def of(runs: Sequence[Run], work: Callable[[Run, torch.device], Work], device: t
     alone are measured once.
     """
     seconds: dict[tuple[str, Settings], float] = {}
-    total = 0.0
+    total, data_bytes = 0.0, 0
     for run in runs:
         kind = run.method, run.settings
         if kind not in seconds:
             each = work(run, device)
             seconds[kind] = each.size * _seconds_a_step(each, device)
+            data_bytes = max(data_bytes, each.data_bytes)
         total += seconds[kind]
     (method, settings), longest = max(seconds.items(), key=lambda item: item[1])
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU process"
     tasks = ", ".join(getattr(settings, "tasks", ()))
     return (
         f"{len(runs)} runs without a record, about {_written(total)} on {where}, one after the other; the longest is "
-        f"{method} on {tasks}: {_written(longest)}. Peak memory: {peak_memory(device) / 2**30:.1f} GiB."
+        f"{method} on {tasks}: {_written(longest)}. {_memory(peak_memory(device) + data_bytes, device)}"
     )
+
+
+def _memory(needed: int, device: torch.device) -> str:
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    text = f"Peak memory, data included: {needed / 2**30:.1f} of {there / 2**30:.0f} GiB"
+    return f"{text}, which it does not fit." if needed > there else f"{text}."
 
 
 def _seconds_a_step(work: Work, device: torch.device) -> float:

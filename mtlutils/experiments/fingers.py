@@ -1,5 +1,8 @@
 """Liu 2022 on images of hands: Figures 3 and 4."""
 
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -9,10 +12,13 @@ from pydantic import Field
 from torch.nn.functional import cross_entropy
 
 from mtlutils import metrics, statistics, training
+from mtlutils.balancing.balancer import Balancer
 from mtlutils.data import fingers
+from mtlutils.experiments.estimate import Work
 from mtlutils.experiments.experiment import Experiment, Run, Settings
-from mtlutils.models import fingers_cnn
+from mtlutils.models import MultiTaskModel, fingers_cnn
 from mtlutils.records import Data
+from mtlutils.task_losses import TaskLosses
 
 THRESHOLD = 0.99
 """Share of right pairs from which training counts as converged; the paper speaks of 99 % or 100 %."""
@@ -51,18 +57,11 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     data = _load(settings.data, settings.tasks, settings.size, *sizes, device)
     n_classes: dict[str, int] = {task: data.n_classes[task] for task in settings.tasks}
 
-    torch.manual_seed(run.seed)
-    model = fingers_cnn(n_classes, settings.size).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
-    balancer = run.balancer(len(n_classes), device)
-    parameters = [*model.parameters(), *balancer.parameters()]
-    rate = settings.learning_rate
+    model, balancer, optimizer = _learner(run, n_classes, device)
     result = training.train(
         model=model,
         balancer=balancer,
-        optimizer=torch.optim.Adam(parameters, lr=rate)
-        if settings.optimizer == "adam"
-        else torch.optim.SGD(parameters, lr=rate, momentum=0.9),
+        optimizer=optimizer,
         losses=dict.fromkeys(n_classes, cross_entropy),
         metrics={task: metrics.classification(n).to(device) for task, n in n_classes.items()},
         together={"pair": metrics.exact_match().to(device)},
@@ -81,6 +80,39 @@ def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
             outputs = model.eval()(*inputs)
         result.predictions = {task: output.argmax(dim=1).cpu().numpy() for task, output in outputs.items()}
     return data.description, result
+
+
+def _learner(
+    run: Run, n_classes: Mapping[str, int], device: torch.device
+) -> tuple[MultiTaskModel, Balancer, torch.optim.Optimizer]:
+    settings = run.settings
+    assert isinstance(settings, FingersSettings)
+    torch.manual_seed(run.seed)
+    model = fingers_cnn(n_classes, settings.size).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
+    balancer = run.balancer(len(n_classes), device)
+    parameters = [*model.parameters(), *balancer.parameters()]
+    if settings.optimizer == "adam":
+        return model, balancer, torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return model, balancer, torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9)
+
+
+def work(run: Run, device: torch.device) -> Work:
+    """Make a training step of a run, on noise, to measure what the run will take."""
+    settings = run.settings
+    assert isinstance(settings, FingersSettings)
+    n_train, n_evaluated = settings.train_images, settings.validation_images + settings.test_images
+    n_classes: dict[str, int] = {task: fingers.N_CLASSES[task] for task in settings.tasks}
+    model, balancer, optimizer = _learner(run, n_classes, device)
+    images = torch.rand(settings.batch_size, 1, settings.size, settings.size, device=device)
+    targets = {task: torch.randint(n, (settings.batch_size,), device=device) for task, n in n_classes.items()}
+    closure = TaskLosses(model, dict.fromkeys(n_classes, cross_entropy), nullcontext(), (images,), targets)
+    return Work(
+        step=lambda: balancer.step(closure, model, optimizer),
+        steps=settings.epochs * math.ceil(n_train / settings.batch_size),
+        evaluated=n_evaluated / n_train,
+        data_bytes=(n_train + n_evaluated) * settings.size**2,
+    )
 
 
 def _of_training(result: training.Result, tasks: tuple[Task, ...]) -> dict[str, float | None]:
@@ -106,5 +138,10 @@ def _checksums() -> dict[str, str]:
 
 
 experiment = Experiment(
-    "fingers", FingersSettings, _measure, _checksums, studies=("joint", "baseline", "tuning", "joint_tuning")
+    "fingers",
+    FingersSettings,
+    _measure,
+    _checksums,
+    studies=("joint", "baseline", "tuning", "joint_tuning"),
+    work=work,
 )

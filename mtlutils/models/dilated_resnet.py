@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.resnet import Bottleneck, ResNet, ResNet50_Weights
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from mtlutils import folders
@@ -140,15 +140,31 @@ def resnet_encoder(layers: Sequence[int], width: int, weights: Path | None) -> n
     return network
 
 
-def pretrained_weights() -> Path | None:
-    """Return a file of torchvision's ResNet-50 trained on ImageNet, or None where there is none.
+def pretrained_weights() -> Path:
+    """Return the file of torchvision's ResNet-50 trained on ImageNet, downloaded where it is not there yet.
 
-    Looked for are files ``resnet50*.pth``, the first by name, in the folder where torchvision keeps its downloads and
-    then anywhere in the folder ``weights`` of the data.
+    It is looked for in the folder where torchvision keeps its downloads, and anywhere in the folder ``weights`` of the
+    data. Of torchvision's two it is the first, from its original recipe, as is the one that LibMTL starts from.
+
+    Raises:
+        InputError: it is in neither folder and cannot be downloaded.
     """
-    found = sorted(Path(torch.hub.get_dir(), "checkpoints").glob("resnet50*.pth"))
-    found += sorted((folders.data() / "weights").rglob("resnet50*.pth"))
-    return found[0] if found else None
+    url = ResNet50_Weights.IMAGENET1K_V1.url
+    name = url.rpartition("/")[2]
+    downloaded = Path(torch.hub.get_dir(), "checkpoints", name)
+    found = [path for path in (downloaded, *sorted((folders.data() / "weights").rglob(name))) if path.is_file()]
+    if found:
+        return found[0]
+    try:
+        downloaded.parent.mkdir(parents=True, exist_ok=True)
+        # The file's name ends with the start of its digest.
+        torch.hub.download_url_to_file(url, str(downloaded), hash_prefix=name.removesuffix(".pth").rpartition("-")[2])
+    except (OSError, RuntimeError) as error:  # no network, a full disk; another digest
+        raise InputError(
+            f"the weights of a ResNet-50 trained on ImageNet cannot be downloaded ({error}): put {url} (98 MB) into "
+            "the folder weights below MTLUTILS_DATA, or set pretrained to false"
+        ) from error
+    return downloaded
 
 
 def _load(network: nn.Module, weights: Path) -> None:
