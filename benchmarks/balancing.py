@@ -28,8 +28,10 @@ predicted`` how many times as long the method takes. Not counted are arithmetic 
     b   backward through all heads, to their parameters and the representation
     U   the optimiser's update of all parameters
 
-``time <=`` and ``memory <=`` are what this package aims at, ``met`` whether the method keeps to both. A method with
-passes that no aim allows for has none for its time; ``measured / predicted`` then says how well it does.
+``time <=`` and ``memory <=`` are what this package aims at, ``met`` whether the method keeps to both. Every method that
+weighs losses has the same aim, those too whose further passes may not leave it in reach, as ``famo`` and ``gradnorm``.
+Another method with passes that no aim allows for has none for its time; ``measured / predicted`` then says how well it
+does.
 
 Memory is the peak of each method alone in a new process: on a GPU what PyTorch held there, else the resident size less
 that of a process that only imports.
@@ -80,7 +82,7 @@ LEAST = {
     # The encoder's update; then that of the heads, with the new encoder.
     "1 forward + heads": f"{ORDINARY}+N+h+b",
     # The temporary steps, each task's loss after its own, and the heads' update as above.
-    "T + 1 forward, 2T - 1 backward": "F+h+b+T*B+T*(F+B)+h+b+U+N+h+b",
+    "T + 1 forward, 2T - 1 backward + heads": "F+h+b+T*B+T*(F+B)+h+b+U+N+h+b",
 }
 """Extra passes, as in the registry -> the fewest passes of all."""
 
@@ -252,7 +254,7 @@ def aims(method: Method, representation: bool, n_tasks: int) -> tuple[float, flo
     """Return the most time and memory that a step is to take, as ratios; nan where there is no such aim."""
     exact = method.family in ("gradients", "updates") and not representation
     memory = nan if exact and n_tasks >= 20 else 1.5
-    if method.passes == "none":
+    if method.family == "losses":
         return 1.1, memory
     of_gradients = {3: 1.3, 20: 1.5} if representation else {3: 2.0, 20: 9.0}
     return of_gradients.get(n_tasks, nan) if method.passes == "T - 1 backward" else nan, memory

@@ -25,7 +25,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from mtlutils.comparisons import Cell, Comparison, Outcome, comparisons, describe, measure
 from mtlutils.errors import InputError
@@ -156,7 +158,7 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
             why.append(f"too few seeds: {target} takes {needed}, there are {n}")
         elif left_open:
             are_open = f"{_count(left_open, found, 'is', 'are')} open with {n} seeds"
-            why.append(f"{are_open}: {describe(table, left_open[0])}")
+            why += [f"{are_open}: {describe(table, left_open[0])}", *_found_at_all(table, left_open[0], level, n_tests)]
     if any(profile != "paper" for profile in profiles):
         why.append(f"profile {', '.join(profiles)} and not the paper's settings")
     diverged = {table.row(row).label for each in found for row, count in each.diverged.items() if count}
@@ -174,6 +176,21 @@ def _verdict(table: Table, claim: Claim, found: list[Comparison], level: float, 
         n=n,
         n_needed=needed,
     )
+
+
+def _found_at_all(table: Table, found: Comparison, level: float, n_tests: int) -> list[str]:
+    """How large a difference would have been found: by Student's paired test, at the level of the interval."""
+    if found.effect is None or found.interval is None or found.p_adjusted <= level:
+        return []  # there is no spread to go by, or a diverged run and not the spread leaves it open
+    half = found.interval[1] - found.effect
+    deviation = half * math.sqrt(found.n) / stats.t.ppf(1 - level / n_tests / 2, found.n - 1)
+    if not deviation:
+        return []
+    least = deviation * TTestPower().solve_power(nobs=found.n, alpha=level / n_tests, power=0.8)
+    unit = table.column(found.column).unit.replace("%", "points")
+    size = f"factor of {math.exp(least):.3g}" if found.ratio else f"difference of {least:.3g} {unit}".rstrip()
+    beyond = " beyond the bound" * (found.margin > 0)
+    return [f"by an estimate, so many seeds find a {size}{beyond} in four of five cases"]
 
 
 def _count(some: list[Comparison], found: list[Comparison], singular: str, plural: str) -> str:

@@ -9,6 +9,7 @@ differs because of the records alone.
 
 import io
 import json
+import re
 import subprocess
 import tempfile
 import zipfile
@@ -105,7 +106,8 @@ class Difference:
                 lines.append(f"  {name}: {a} -> {b}")
         if self.environment:
             lines += ["", "Environment"]
-            lines += [f"  {name}: {_listed(a)} -> {_listed(b)}" for name, (a, b) in self.environment.items()]
+            pairs = {name: (map(_shortened, a), map(_shortened, b)) for name, (a, b) in self.environment.items()}
+            lines += [f"  {name}: {_listed(a)} -> {_listed(b)}" for name, (a, b) in pairs.items()]
         if self.metrics:
             lines += ["", "Metrics: mean ± half its 95 % interval; B minus A, paired over the seeds of both"]
         runs = ""
@@ -273,6 +275,11 @@ def _verdicts(a: Side, b: Side, experiments: set[str]) -> list[Flip]:
         found = ledger.entries(side.records, experiments)
         judged.append({entry.id: {"verdict": entry.verdict.verdict, "numbers": entry.numbers} for entry in found})
     return ledger.flips(*judged)
+
+
+def _shortened(text: str) -> str:
+    """Digests cut to 12 characters; the JSON form has them whole."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1", text)
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -64,10 +64,10 @@ class Entry:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """Names of the data sets of what was compared; "no data" for a measurement that needs none."""
+        """Names of the data sets of what was compared; "needs no data" for a measurement."""
         cells = {(row, each.column) for each in self.verdict.comparisons if each.n for row in (each.row, each.other)}
         found = [record.data for cell in cells for record in self.measured.records[cell]]
-        return tuple(sorted({"no data" if data.kind == "none" else data.name for data in found}))
+        return tuple(sorted({"needs no data" if data.kind == "none" else data.name for data in found}))
 
     @property
     def numbers(self) -> str:

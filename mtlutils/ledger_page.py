@@ -1,12 +1,14 @@
 """The ledger's entries -> its page's table, and the tallies of the scoreboard, as HTML."""
 
 import html
+import re
 import tomllib
 from collections.abc import Iterable
 from typing import get_args
 
 from mtlutils import folders
 from mtlutils.claims import Decision
+from mtlutils.comparisons import Comparison
 from mtlutils.ledger import Entry, counts
 from mtlutils.report.box import cite, provenance
 from mtlutils.report.published import badge, claim_anchor, in_paper, table_anchor
@@ -44,8 +46,9 @@ def ledger(found: list[Entry]) -> str:
             f'<p role="status" class="ledger-count">{len(found)} claims</p>',
             '<div class="table-box" tabindex="0">',
             '<table class="ledger"><caption>What became of every claim. <span class="legend">Effect: of the comparison '
-            "by which the verdict goes, with its simultaneous 95 % interval; n: the fewest seeds in any comparison of "
-            "the claim.</span></caption>",
+            "by which the verdict goes, with its simultaneous 95 % interval; sorted by how far it goes as claimed, in "
+            "multiples of half the interval, since units differ. n: the fewest seeds in any comparison of the "
+            "claim.</span></caption>",
             f"<thead><tr>{head}</tr></thead>",
             "<tbody>",
             *rows,
@@ -91,7 +94,7 @@ def _row(entry: Entry, is_first: bool, repository: str) -> str:
         _effect(entry),
         f"<td>{verdict.n}</td>",
         f"<td>{html.escape(_data(entry)) or '–'}</td>",
-        f"<td>{html.escape(verdict.reason)}{in_paper(verdict)}</td>",
+        f"<td>{html.escape(_typeset(verdict.reason))}{in_paper(verdict)}</td>",
         f"<td>{_sources(entry, repository)}</td>",
     ]
     about = f'id="{entry.id}" data-paper="{entry.paper.key}" data-verdict="{verdict.verdict}"'
@@ -111,8 +114,23 @@ def _effect(entry: Entry) -> str:
     text = f"{style.format(found.natural(found.effect))} {unit}".rstrip()
     if found.interval:
         text += " [{}]".format(", ".join(style.format(end) for end in sorted(map(found.natural, found.interval))))
+    rows = f"{entry.table.row(found.row).label} against {entry.table.row(found.other).label}"
+    about = f'<span class="about">{html.escape(f"{rows}, {entry.table.column(found.column).label}")}</span>'
+    return f'<td data-sort="{_clearness(found)}">{html.escape(_typeset(text))} {about}</td>'
+
+
+def _clearness(found: Comparison) -> str:
+    """The effect in units of half its interval, which compares across the columns' units; empty: no interval."""
+    if found.effect is None or found.interval is None:
+        return ""
+    half = max(found.interval[1] - found.effect, 1e-9)  # 0 where all seeds have one difference
     # On its own scale an effect is positive where it goes as claimed, whichever direction is better.
-    return f'<td data-sort="{found.effect:.6g}">{html.escape(text)}</td>'
+    return f"{(found.effect + found.margin) / half:.6g}"
+
+
+def _typeset(text: str) -> str:
+    """Numbers with a minus sign, where a terminal has a hyphen."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
 def _sources(entry: Entry, repository: str) -> str:

@@ -3,6 +3,7 @@
 import copy
 import math
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -286,15 +287,28 @@ def test_no_weights_before_the_first_step(method):
     assert balancing.create(method, 2).weights is None
 
 
+ALL, NONE = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [[[1.0, 0.0, 1.0], ALL, [0.0, 1.0, 1.0], NONE, ALL]],
+        [[NONE, ALL], [NONE, NONE], [ALL], [ALL]],
+        [[[0.0, 1.0, 1.0]], [[0.0, 1.0, 1.0]], [ALL], [ALL]],
+    ],
+)
 @pytest.mark.parametrize("method", METHODS)
-def test_loss_of_zero_as_of_a_batch_without_targets(method):
+def test_loss_of_zero_as_of_a_batch_without_targets(method, epochs):
     balancer, model = balancing.create(method, 3), Bowls()
     optimizer = sgd(model, balancer, lr=0.1)
-    for there in ([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]):
-        balancer.step(lambda there=there: model() * torch.tensor(there), model, optimizer)
-        assert model.point.isfinite().all()
-        assert balancer.weights is None or balancer.weights.isfinite().all()
-        assert all(tensor.isfinite().all() for tensor in balancer.parameters())
+    for epoch in epochs:
+        for there in epoch:
+            balancer.step(lambda there=there: model() * torch.tensor(there), model, optimizer)
+            assert model.point.isfinite().all()
+            assert balancer.weights is None or balancer.weights.isfinite().all()
+            assert all(tensor.isfinite().all() for tensor in balancer.parameters())
+        balancer.end_epoch()
 
 
 # What a user can get wrong
@@ -337,7 +351,7 @@ def test_scalar_instead_of_losses():
         ("Equal", "unknown balancing method 'Equal'"),
         ("equal(temperature=2)", "equal.*unexpected keyword argument 'temperature'"),
         ("dwa(temperature=0)", "dwa.*temperature.*positive"),
-        ("dwa(temperature=hot)", r"dwa\(temperature=hot\)"),
+        ("dwa(temperature=hot)", r"dwa\(temperature=hot\): temperature must be a finite number, got 'hot'"),
         ("adaptive(every=hour)", "every must be 'step' or 'epoch', got 'hour'"),
         ("adaptive(every=epoch, detach=false)", "detach=False needs every='step'"),
         ("uncertainty(kinds=ranking)", "kinds must be 'classification' or 'regression'.*'ranking'"),
@@ -356,6 +370,43 @@ def test_wrong_method_or_option(method, message):
     with pytest.raises(InputError, match=message) as error:
         balancing.create(method, 2)
     assert_one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("dwa(temperature=.nan)", "temperature must be a finite number, got nan"),
+        ("cagrad(c=.inf)", "c must be a finite number, got inf"),
+        ("famo(weight_learning_rate=.nan)", "weight_learning_rate must be a finite number"),
+        ("famo(min_losses=[0, -.inf])", "min_losses must be a finite number, or a list of finite numbers"),
+        ("upgrad(reg_eps=.nan)", "reg_eps must be a finite number"),
+        ("upgrad(gradients=1)", "gradients must be 'shared' or 'representation', got 1"),
+        ("pareto_mtl(initial_steps=.inf)", "initial_steps must be a whole number, got inf"),
+        ("pareto_mtl(preferences=true)", "a whole number, or a list of lists of finite numbers, got True"),
+        ("nash_mtl(update_weights_every=1.5)", "update_weights_every must be a whole number, got 1.5"),
+        ("gradient_cosine(main=true)", "main must be a whole number, got True"),
+        ("adaptive(detach=perhaps)", "detach must be true or false, got 'perhaps'"),
+        ("single_step(second_order=maybe)", "second_order must be true or false, got 'maybe'"),
+        ("single_step(alpha=small)", "alpha must be a finite number, or null, got 'small'"),
+        ("gradnorm(layer=2)", "layer must be text, or null, got 2"),
+    ],
+)
+def test_option_of_another_type(method, message):
+    with pytest.raises(InputError, match=rf"^{re.escape(method)}: .*{message}") as error:
+        balancing.create(method, 2)
+    assert_one_line(error)
+
+
+def test_options_of_the_declared_types():
+    whole = balancing.create("stch(mu=1, preferences=[1, 2.5], reference=0)", 2)
+    torch.testing.assert_close(whole.preferences, torch.tensor([1, 2.5]) / 3.5)
+    assert balancing.create("stch", 2, preferences=(1, 3)).preferences.tolist() == [0.25, 0.75]
+    assert balancing.create("single_step(alpha=null)", 2).alpha is None
+    assert balancing.create("mgda(gradients=representation)", 2).gradients == "representation"
+    assert balancing.create("pareto_mtl(preferences=[[1, 0], [0, 1]], preference=[0, 1])", 2).preference.tolist() == [
+        0,
+        1,
+    ]
 
 
 def test_option_given_twice():
@@ -460,6 +511,19 @@ def test_method_from_outside(registry, method):
     balancing.register("first", method)
     assert "first" in balancing.names()
     assert weights_at(balancing.create("first(factor=3.0)", 2), [1.0, 1.0]).tolist() == [3, 1]
+
+
+class Unresolved(First):
+    """Another, one of whose types is known to a type checker alone."""
+
+    def __init__(self, n_tasks, factor: "Nonesuch" = 2.0):  # noqa: F821
+        super().__init__(n_tasks, factor)
+
+
+@pytest.mark.parametrize("method", [First, Unresolved, lambda n_tasks, factor: First(n_tasks, factor)])
+def test_options_of_a_method_from_outside_that_declares_no_types_may_be_anything(registry, method):
+    balancing.register("first", method)
+    assert balancing.create("first", 2, factor=(3, "x")).factor == (3, "x")
 
 
 @pytest.mark.parametrize("name", ["dwa", "equal"])
@@ -583,6 +647,13 @@ def test_adaptive_weights():
     torch.testing.assert_close(weights, torch.tensor([0.75, 1.5, 0.75]))
 
 
+@pytest.mark.parametrize("method", ["adaptive", "adaptive(detach=false)", "adaptive(every=epoch)"])
+def test_adaptive_weights_are_1_where_all_losses_are_0(method):
+    balancer = balancing.create(method, 2)
+    give(balancer, [[0.0, 0.0]])
+    assert weights_at(balancer, [0.0, 0.0]).tolist() == [1, 1]
+
+
 def test_adaptive_not_detached_unlearns_an_easy_task():
     # S = 1.4, Q = 0.16 + 1 = 1.16, n = 2, S^2 = 1.96
     # w_1 = 2 (2 * 0.4 * 1.4 - 1.16) / 1.96 = -0.08 / 1.96,  w_2 = 2 (2 * 1.0 * 1.4 - 1.16) / 1.96 = 3.28 / 1.96
@@ -619,6 +690,17 @@ def test_dwa_weights_at_temperature_2():
     # now (1, 0.9), then (2.05, 6.5)
     a, b = math.exp(2.05 / 2), math.exp(6.5 / 0.9 / 2)
     torch.testing.assert_close(weights_at(balancer, [1.0, 1.0]), torch.tensor([2 * a / (a + b), 2 * b / (a + b)]))
+
+
+def test_dwa_a_mean_of_zero_has_a_rate_of_1():
+    balancer = balancing.create("dwa", 3)
+    give(balancer, [[0.0, 0.0, 2.0]], [[3.0, 0.0, 1.0]])
+    a, b = math.exp(0.5), math.exp(0.25)  # r = (3 / 0, 0 / 0, 1 / 2), the first two counting as 1
+    torch.testing.assert_close(weights_at(balancer, [0.0, 1.0, 1.0]), 3 * torch.tensor([a, a, b]) / (2 * a + b))
+    give(balancer, [[1.5, 0.0, 1.0]])
+    # now (3, 0, 1), which is kept as it was, then (0.75, 0.5, 1): r = (1 / 4, 0.5 / 0, 1)
+    a, b = math.exp(0.125), math.exp(0.5)
+    torch.testing.assert_close(weights_at(balancer, [1.0, 1.0, 1.0]), 3 * torch.tensor([a, b, b]) / (a + 2 * b))
 
 
 def test_dwa_temperature():
@@ -828,8 +910,8 @@ def test_logse_is_where_uncertainty_of_regression_ends():
     ("method", "message"),
     [
         ("stch(mu=0)", "mu.*positive"),
-        ("stch(mu=.nan)", "mu.*positive"),
-        ("revised_uncertainty(initial=.nan)", "initial must be positive"),
+        ("stch(mu=.nan)", "mu must be a finite number"),
+        ("revised_uncertainty(initial=.nan)", "initial must be a finite number"),
         ("stch(preferences=[1])", "preferences must be positive, 2 of them"),
         ("stch(preferences=[1, 0])", "preferences must be positive, 2 of them"),
         ("stch(reference=[1, 2, 3])", "reference must be one number or 2"),

@@ -1,5 +1,6 @@
 """Methods that look at each task's gradient: GradNorm and Pareto MTL, and what they share."""
 
+import copy
 import math
 
 import numpy as np
@@ -315,11 +316,23 @@ def test_gradnorm_takes_what_there_is_where_no_shared_parameter_has_two_dimensio
     assert steps(GradNorm(2), model, 3).shape == (3, 2)
 
 
-def test_gradnorm_task_that_does_not_use_the_layer_keeps_its_share():
+def test_gradnorm_refuses_a_layer_that_a_loss_does_not_reach():
     model = Network(2)
     model.losses = lambda: torch.stack([Network.losses(model)[0], model.heads["1"].weight.square().sum()])
-    weights = steps(GradNorm(2, weight_optimizer="sgd"), model, 3)
-    assert weights.isfinite().all()
+    before = copy.deepcopy(model.state_dict())
+    message = r"that of task 1, counted from 0, does not reach encoder\.2\.weight; .* name it: gradnorm\(layer=\.\.\.\)"
+    with pytest.raises(InputError, match=message) as error:
+        steps(GradNorm(2), model, 1)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    with pytest.raises(InputError, match=r"task 0, .* does not reach heads\.1\.weight"):
+        steps(GradNorm(2, layer="heads.1.weight"), Network(2), 1)
+
+
+def test_gradnorm_takes_a_gradient_of_zero_for_a_length():
+    model = Network(2)
+    model.losses = lambda: Network.losses(model) * torch.tensor([1.0, 0.0])
+    assert steps(GradNorm(2, weight_optimizer="sgd"), model, 3).isfinite().all()
 
 
 @pytest.mark.parametrize("initial", [2.0, [2.0, 2.0, 2.0]])
@@ -354,12 +367,12 @@ def test_gradnorm_remembers_the_losses_of_the_first_step():
     ("options", "message"),
     [
         ("alpha=-1", "alpha must not be negative, got -1"),
-        ("alpha=.nan", "alpha must not be negative, got nan"),
+        ("alpha=.nan", "alpha must be a finite number, got nan"),
         ("weight_learning_rate=0", "weight_learning_rate must be positive, got 0"),
         ("weight_optimizer=lbfgs", "weight_optimizer must be 'adam' or 'sgd', got 'lbfgs'"),
         ("initial_losses=[1.0]", r"initial_losses must be positive, one or 2 of them, got \[1.0\]"),
         ("initial_losses=0", "initial_losses must be positive"),
-        ("initial_losses=[1.0, .nan]", "initial_losses must be positive"),
+        ("initial_losses=[1.0, .nan]", "initial_losses must be a finite number, or a list of"),
     ],
 )
 def test_gradnorm_wrong_options(options, message):
@@ -500,10 +513,10 @@ def test_preference(n_tasks, preferences, preference, expected):
         ("preferences=[[1, -1]]", "not negative or all 0"),
         ("preferences=[[1, 0], [0, 0]]", "not negative or all 0"),
         ("preferences=[[1, .inf]]", "preferences must be"),
-        ("preferences=many", "preferences must be.*got many"),
+        ("preferences=many", "preferences must be.*got 'many'"),
         ("preference=2", "preference must be a task, 0 to 1, or a vector of 2 numbers, got 2"),
         ("preference=-1", "preference must be a task, 0 to 1"),
-        ("preference=0.5", "preference must be a task, 0 to 1"),
+        ("preference=0.5", "preference must be a whole number, or a list"),
         ("preference=[1, 1, 1]", "preference must be a task, 0 to 1"),
         ("preference=[2, 1]", r"preference \[2, 1\] is not among the preferences \[\[1.0, 0.0\], \[0.924, 0.383\]"),
         ("initial_steps=-1", "initial_steps must not be negative, got -1"),

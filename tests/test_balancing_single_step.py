@@ -344,10 +344,23 @@ def test_substituted_leaves_buffers_that_a_pass_replaces():
     assert torch.equal(module.running_var, torch.ones(2))
 
 
-@pytest.mark.parametrize("alpha", ["-0.1", ".nan"])
-def test_wrong_alpha(alpha):
-    with pytest.raises(InputError, match=r"single_step.*alpha must not be negative"):
+@pytest.mark.parametrize(("alpha", "message"), [("-0.1", "not be negative"), (".nan", "be a finite number, or null")])
+def test_wrong_alpha(alpha, message):
+    with pytest.raises(InputError, match=rf"single_step.*alpha must {message}"):
         balancing.create(f"single_step(alpha={alpha})", 2)
+
+
+@pytest.mark.parametrize("method", ["split_only", "single_step", "single_step(second_order=true)"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_without_shared_parameters_that_learn(method, frozen):
+    model = network(n_tasks=2)
+    if frozen:
+        model.encoder.requires_grad_(False)
+    else:
+        model.shared_parameters = lambda: iter([])
+    with pytest.raises(InputError, match="need shared parameters that learn; the model has none") as error:
+        balancing.create(method, 2).step(Batch(model), model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "\n" not in str(error.value)
 
 
 class Held:

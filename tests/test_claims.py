@@ -3,6 +3,7 @@
 import gc
 import itertools
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -99,6 +100,26 @@ def test_seeds_needed_are_the_fewest(n_comparisons, confidence):
     n = seeds_needed(n_comparisons, confidence)
     assert n_comparisons * 2 / 2**n <= (1 - confidence) * (1 + 1e-12)
     assert n_comparisons * 2 / 2 ** (n - 1) > (1 - confidence) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(("unit", "compare"), [("difference of ", "difference"), ("factor of ", "ratio")])
+def test_an_open_claim_estimates_what_so_many_seeds_find(unit, compare):
+    differences = np.array([3.0, -2.5, 2.0, -1.5, 1.0, -0.5, 0.25, -1.75])
+    values = np.exp(differences) if compare == "ratio" else differences
+    published = paper({"a": [2], "b": [1]}, [[order("a", "b")]], compare=compare)
+    (verdict,) = evaluate(
+        published, "t", {("a", "c0"): cell(values), ("b", "c0"): cell(values**0 * (compare == "ratio"))}
+    )
+    assert verdict.verdict == "undecided"
+    least = float(re.search(rf"so many seeds find a {unit}([\d.]+)", verdict.reason)[1])
+    effect = math.log(least) if compare == "ratio" else least
+    drawn = np.random.default_rng(0).normal(effect, differences.std(ddof=1), (20_000, 8))
+    assert np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue <= 0.05) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("differences", [[0.0] * 6, [1.0, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_no_such_estimate_without_spread_with_few_seeds_or_of_a_clear_claim(differences):
+    assert "so many seeds" not in judge(differences).reason
 
 
 def test_five_seeds_cannot_decide():

@@ -95,6 +95,14 @@ def test_environment_names_what_differs(tmp_path):
     assert (found.matched, found.alike) == (1, 1)
 
 
+def test_digests_are_cut_in_the_text_alone(tmp_path):
+    one, other = (f"sha256:{digit * 64}" for digit in "ab")
+    here, there = (run(data=run().model_dump()["data"] | {"checksums": {"x": digest}}) for digest in (one, other))
+    found = between(file(tmp_path / "a", here), file(tmp_path / "b", there))
+    assert f"made up, x: sha256:{'a' * 12} -> sha256:{'b' * 12}\n" in found.as_text() + "\n"
+    assert found.as_json()["environment"]["made up, x"] == ([one], [other])
+
+
 # Two folders
 
 

@@ -140,7 +140,7 @@ def test_a_measurement_without_data_says_so(project):
     methods = [TABLE1.row(row).method for row in ("ours", "dwa")]
     write_profile(project, TABLE1.experiment, methods=methods, seeds=[0, 1])
     (close,) = (each for each in ledger.entries(found, {TABLE1.experiment}) if each.verdict.claim == "table1-close")
-    assert close.data == ("no data",)
+    assert close.data == ("needs no data",)
 
 
 # Which records it judges

@@ -1,6 +1,7 @@
 """Sharing architectures: what all of them have in common, whatever they share."""
 
-from itertools import chain
+import copy
+from itertools import chain, product
 
 import pytest
 import torch
@@ -203,13 +204,14 @@ def test_same_seed_same_network(name):
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-@every_architecture
+STEPPING = [
+    *("single_step", "single_step(second_order=true)", "split_only", "gradnorm"),
+    *("pcgrad", "pcgrad(gradients=representation)"),
+]
+
+
 @pytest.mark.parametrize(
-    "method",
-    [
-        *("single_step", "single_step(second_order=true)", "split_only", "gradnorm"),
-        *("pcgrad", "pcgrad(gradients=representation)"),
-    ],
+    ("name", "method"), [pair for pair in product(BUILD, STEPPING) if pair != ("soft_sharing", "gradnorm")]
 )
 def test_balancers_take_a_step(name, method):
     model = build(name).double()
@@ -224,6 +226,33 @@ def test_balancers_take_a_step(name, method):
     assert not list(model.buffers()) or all(buffer.isfinite().all() for buffer in model.buffers())
     if method == "gradnorm":
         assert balancer.task_weights.sum().item() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("name", ["gated_sharing", "gated_sharing_both"])
+def test_gradnorm_compares_gradients_at_the_last_gates_weights(name):
+    model = build(name).double()
+    layer = list(model.shared_parameters())[-1]
+    assert layer is list(model.encoder.units.values())[-1].weights
+    for task in range(3):
+        (gradient,) = torch.autograd.grad(Batch(model, torch.double).of(task), [layer])
+        assert gradient.any()
+    start, (path,) = copy.deepcopy(model.state_dict()), [p for p, each in model.named_parameters() if each is layer]
+    weights = []
+    for method in ("gradnorm", f"gradnorm(layer={path})"):
+        model.load_state_dict(start)
+        balancer, optimizer = balancing.create(method, 3), torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(5):
+            balancer.step(Batch(model, torch.double), model, optimizer)
+        weights.append(balancer.task_weights)
+    assert torch.equal(weights[0], weights[1])
+
+
+def test_gradnorm_finds_no_layer_in_soft_sharing():
+    model = build("soft_sharing")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(InputError, match="a layer that every task's loss reaches; that of task 0, counted from 0") as e:
+        balancing.create("gradnorm", 3).step(Batch(model), model, optimizer)
+    assert "\n" not in str(e.value)
 
 
 class Fixed(GradientMethod):

@@ -1,5 +1,6 @@
 """Sharing architectures: what each computes, and the simpler network that it is in its limiting case."""
 
+import copy
 from itertools import combinations, pairwise
 
 import pytest
@@ -61,10 +62,6 @@ def assert_same(outputs, expected):
 def separate(model, own):
     """What networks that have nothing to do with each other would give."""
     return {task: own[task](column(batch())) for task, column in model.encoder.columns.items()}
-
-
-def hard(model):
-    return MultiTaskModel(model.encoder, {**model.heads})(batch())
 
 
 # Columns
@@ -272,25 +269,23 @@ def test_attention_needs_channels_first():
         MTAN(lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(2)), heads(), example=EXAMPLE)
 
 
-def all_chosen(own):
-    return AdaShare(encoder, own, example=EXAMPLE, probability=0.99).eval()
-
-
 @pytest.mark.parametrize(
     "build",
     [
-        lambda own: TaskRouting(encoder, own, example=EXAMPLE, sigma=1.0),
-        lambda own: LayeredSupervision(encoder, own, levels=dict.fromkeys(TASKS, 2)),
-        lambda own: LayeredSupervision(encoder, own, levels={}),
-        lambda own: MultiBackbone([encoder], own),
-        lambda own: MultilinearRelationship(encoder, own),
-        lambda own: AuxiliaryModules(encoder, own, example=EXAMPLE).eval(),
-        all_chosen,
+        lambda encoder, own: TaskRouting(encoder, own, example=EXAMPLE, sigma=1.0),
+        lambda encoder, own: LayeredSupervision(encoder, own, levels=dict.fromkeys(TASKS, 2)),
+        lambda encoder, own: LayeredSupervision(encoder, own, levels={}),
+        lambda encoder, own: MultiBackbone([encoder], own),
+        lambda encoder, own: MultilinearRelationship(encoder, own),
+        lambda encoder, own: AuxiliaryModules(encoder, own, example=EXAMPLE).eval(),
+        lambda encoder, own: AdaShare(encoder, own, example=EXAMPLE, probability=0.99).eval(),
     ],
 )
 def test_in_their_limiting_case_they_are_hard_sharing(build):
-    model = build(seeded(heads))
-    assert_same(model(batch()), hard(model))
+    hard = seeded(lambda: MultiTaskModel(encoder(), heads()))
+    # From copies, so that nothing of what is compared is the same module.
+    model = build(lambda: copy.deepcopy(hard.encoder), copy.deepcopy(dict(hard.heads.items())))
+    assert_same(model(batch()), hard(batch()))
 
 
 def test_several_backbones_lie_side_by_side():

@@ -1,6 +1,7 @@
 """Records -> cells, summaries and tables."""
 
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -943,8 +944,16 @@ def test_ledger_has_a_row_a_claim_and_says_how_it_was_judged(project):
     for entry in judged:
         row, found = rows[entry.id], entry.deciding
         assert (row["Verdict"], row["n"], row["Data"]) == (entry.verdict.verdict, "10", "made up, profile cpu")
-        assert row["Reason"].startswith(entry.verdict.reason)
-        assert row["Effect"].startswith(f"{found.natural(found.effect):+.3g} points [")
+        assert row["Reason"].replace("−", "-").startswith(entry.verdict.reason)
+        assert row["Effect"].replace("−", "-").startswith(f"{found.natural(found.effect):+.3g} points [")
+        labels = [TABLE3.row(name).label for name in (found.row, found.other)]
+        assert row["Effect"].endswith(f"{' against '.join(labels)}, {TABLE3.column(found.column).label}")
+        assert not re.search(r"(?<!\w)-\d", row["Effect"] + row["Reason"])
+        low, high = found.interval
+        effect = page.find("tr", id=entry.id).find_all("td")[3]
+        assert float(effect["data-sort"]) == pytest.approx(
+            2 * found.effect / max(high - low, 2e-9), rel=1e-4
+        )  # no unit
         index = [claim.id for claim in HUQ.claims_on("table3")].index(entry.verdict.claim)
         chapter = "../notebooks/adaptive_agnews.html#T_huq2022-table3"
         assert row["links"][:2] == [chapter, f"{chapter}-claims_row{index}_col0"]

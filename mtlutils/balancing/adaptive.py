@@ -11,7 +11,8 @@ from mtlutils.balancing.balancer import Balancer
 class Adaptive(Balancer):
     r"""Weights proportional to the losses: :math:`w_t = T L_t / \sum_i L_i`, total :math:`\sum_t w_t L_t`.
 
-    Huq & Pervin 2022, Algorithm 1, whose n is the number of tasks T, so that the weights sum to T.
+    Huq & Pervin 2022, Algorithm 1, whose n is the number of tasks T, so that the weights sum to T. Where the losses sum
+    to 0, as on a batch without targets, every weight is 1.
 
     The paper leaves two choices open:
 
@@ -55,4 +56,9 @@ class Adaptive(Balancer):
             self.loss_sum = torch.zeros_like(self.loss_sum)
 
     def _proportional(self, losses: Tensor) -> Tensor:
-        return self.n_tasks * losses / losses.sum()
+        # The product before the sum: gradients add up in the opposite order, and the last digits of records hang on it.
+        scaled, total = self.n_tasks * losses, losses.sum()
+        if not losses.requires_grad:
+            return (scaled / total).nan_to_num_(nan=1.0)  # 0 / 0; the cheapest way, of what is called at every step
+        # Divided by 1 where there is nothing, since what `where` leaves out is differentiated all the same.
+        return torch.where(total == 0, 1.0, scaled / torch.where(total == 0, 1.0, total))

@@ -21,8 +21,9 @@ class GradientCosine(GradientMethod):
 
     Du, Czarnecki, Jayakumar, Farajtabar, Pascanu & Lakshminarayanan 2018 (*Adapting auxiliary losses using gradient
     similarity*), the weighted and the unweighted version. Heads descend on their own task's loss, gated or not, as
-    there (``heads="own"``). A cosine of 0, which a gradient of 0 also has here, does not open the gate; were it to, an
-    auxiliary task could lead away from a critical point of the main one.
+    there (``heads="own"``). A cosine of 0, which a gradient of 0 also has here, does not open the gate, although in the
+    review of Vafaeikia et al. 2020 any that is not negative does; were it to, an auxiliary task could lead away from a
+    critical point of the main one.
 
     Args:
         n_tasks: Number of tasks T.

@@ -47,6 +47,7 @@ class GradNorm(Balancer):
             the gradients.
         layer: The parameter W by its name in the model, such as ``"encoder.0.weight"``. None: the last of the shared
             parameters with at least two dimensions, so that a bias or a norm's scale is not taken for the last layer.
+            Every task's loss must reach it.
         initial_losses: :math:`L_i(0)`, one a task or one for all. None: the losses at the first step. Where those
             depend much on the initialisation, the paper would have :math:`\ln C` for cross entropy over C classes. A
             task whose loss is 0 there, as on a batch without a target of its own, waits for its first that is not.
@@ -92,14 +93,25 @@ class GradNorm(Balancer):
         return self.task_weights
 
     def backward(self, losses: Tensor, model: MultiTaskModel) -> None:
-        """Add the gradient of the weighted losses to the model's gradients, then update the weights."""
+        """Add the gradient of the weighted losses to the model's gradients, then update the weights.
+
+        Raises:
+            InputError: the model has no such layer, or no shared parameters that learn; or some task's loss does not
+                reach the layer.
+        """
         layer = self._layer_of(model)
-        zero = losses.new_zeros(())  # of a task that does not use the layer
         # One gradient at a time: the layer may be most of the network.
         gradients = (gradient for (gradient,) in each_gradient(losses, [layer], retain_graph=True))
-        norms = torch.stack([zero if g is None else torch.linalg.vector_norm(g) for g in gradients])
+        norms = [None if g is None else torch.linalg.vector_norm(g) for g in gradients]
+        reaching = [norm for norm in norms if norm is not None]
+        if len(reaching) < len(norms):  # with a length that is always 0, the weights would run away
+            name = next(name for name, parameter in model.named_parameters() if parameter is layer)
+            raise InputError(
+                f"gradnorm needs a layer that every task's loss reaches; that of task {norms.index(None)}, counted "
+                f"from 0, does not reach {name}; where there is one, name it: gradnorm(layer=...)"
+            )
         super().backward(losses, model)
-        self._update_weights(losses.detach(), norms)
+        self._update_weights(losses.detach(), torch.stack(reaching))
 
     def _update_weights(self, losses: Tensor, norms: Tensor) -> None:
         unknown = self.initial_losses.isnan()

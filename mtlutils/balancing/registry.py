@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from mtlutils import yaml12
+from mtlutils.balancing import options as options_of
 from mtlutils.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Passes = Literal[
     "heads",
     "T - 1 backward",
     "3T - 1 backward",
-    "T + 1 forward, 2T - 1 backward",
+    "T + 1 forward, 2T - 1 backward + heads",
 ]
 """What a step takes beyond one forward and one backward pass; "heads" are T backward passes no further than these."""
 
@@ -103,8 +104,8 @@ _METHODS: dict[str, Place | Entry] = {
         "a step of its parameters by hand, from two starts"),
     "rlw": ("mtlutils.balancing.rlw:RLW", "losses", "lin2022", "none",
         "the softmax of the same draws; mean and variance of five distributions"),
-    "single_step": ("mtlutils.balancing.single_step:SingleStep", "updates", "lee2020", "T + 1 forward, 2T - 1 backward",
-        "closed form on parabolas; an oracle that copies the network"),
+    "single_step": ("mtlutils.balancing.single_step:SingleStep", "updates", "lee2020",
+        "T + 1 forward, 2T - 1 backward + heads", "closed form on parabolas; an oracle that copies the network"),
     "slaw": ("mtlutils.balancing.slaw:SLAW", "losses", "crawshaw2021", "none",
         "three steps by hand; its other starts from their formula"),
     "split_only": ("mtlutils.balancing.split_only:SplitOnly", "updates", "lee2020", "1 forward + heads",
@@ -211,6 +212,7 @@ def create(method: str, n_tasks: int, **options: Any) -> Balancer:
     place, *_ = _entry(name)
     known = pkgutil.resolve_name(place) if isinstance(place, str) else place
     try:
+        options_of.check(known, written | options)
         return known(n_tasks, **written, **options)
     # RuntimeError: PyTorch refuses a size. ImportError: TorchJD lacks a solver's package, which the message names.
     except (TypeError, ValueError, RuntimeError, ImportError) as error:

@@ -19,8 +19,9 @@ class SingleStep(SplitOnly):
 
     Lee & Son 2020 (*Multitask learning with single gradient step update for task balancing*), equations 2 to 4, all
     three on the same batch. Line 8 of their algorithm 1 prints :math:`L_i(\theta_s)` for the second; that would make
-    the temporary step idle, so equation 3 is followed. A batch takes T + 2 forward passes through the encoder and 2T
-    backward passes.
+    the temporary step idle, so equation 3 is followed. Equation 4 steps the heads by :math:`\alpha` in the paper; here
+    it is :math:`\beta`, as for the shared parameters. A batch takes T + 2 forward passes through the encoder, and 2T
+    backward passes and the heads' own.
 
     :math:`\beta` is the optimiser's learning rate, or whatever else the optimiser makes of a gradient. What the paper
     leaves open:

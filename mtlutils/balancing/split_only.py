@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlutils.balancing.balancer import Balancer, Closure
+from mtlutils.errors import InputError
 from mtlutils.models import MultiTaskModel
 
 
@@ -27,7 +28,13 @@ class SplitOnly(Balancer):
     """
 
     def step(self, closure: Closure, model: MultiTaskModel, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Take both updates; arguments and result as for every method."""
+        """Take both updates; arguments and result as for every method.
+
+        Raises:
+            InputError: the model has no shared parameters that learn.
+        """
+        if not any(parameter.requires_grad for parameter in model.shared_parameters()):
+            raise InputError("updates in turns need shared parameters that learn; the model has none; use equal")
         optimizer.zero_grad()
         losses = self.backward_shared(closure, model, optimizer)
         optimizer.step()

@@ -1,6 +1,6 @@
 """The gated multi-task network (Xiao et al. 2018)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -80,3 +80,12 @@ class GatedSharing(ColumnModel):
         both = gate_input == "both"
         units = {stage: GatedSharingUnit(len(heads), shapes[stage][0], both, weight) for stage in chosen}
         super().__init__(Columns(columns, units), heads)
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of columns and gates, then the pairs' weights, unit by unit.
+
+        The last are then those that the losses of all tasks reach, as methods expect of the last shared layer; a gate
+        belongs to one pair.
+        """
+        weights = {unit.weights for unit in self.encoder.modules() if isinstance(unit, GatedSharingUnit)}
+        return iter(sorted(super().shared_parameters(), key=weights.__contains__))
