@@ -30,8 +30,8 @@ Deltas = Mapping[str, Mapping[int, float | None]]
 def over_single_task(found: Sequence[Record]) -> Deltas:
     """Return Δm (Maninis et al. 2019, eq. 4) of every method over ``single_task``, on the test data.
 
-    It is paired over seeds: a seed that has no single-task model of every task has none. The metrics of a task are
-    averaged first, so that each task counts the same.
+    It is paired over seeds: a seed that has no single-task model of every task, or one that diverged, has none. The
+    metrics of a task are averaged first, so that each task counts the same.
 
     Args:
         found: Records of one experiment at one setting.
@@ -43,7 +43,7 @@ def over_single_task(found: Sequence[Record]) -> Deltas:
     deltas: dict[str, dict[int, float | None]] = {}
     for record in found:
         values, baseline = _of_test(record), baselines.get(record.seed, {})
-        if record.method != "single_task" and values.keys() <= baseline.keys():
+        if record.method != "single_task" and all(baseline.get(name) is not None for name in values):
             delta = _delta_m(values, baseline)
             deltas.setdefault(record.method, {})[record.seed] = delta if math.isfinite(delta) else None
     return deltas
@@ -86,14 +86,14 @@ def rank_agreement(one: Deltas, other: Deltas) -> float:
 
 
 def rank_agreement_of_seeds(deltas: Deltas) -> float:
-    """Return the mean of Spearman's correlations between all pairs of seeds; nan with one seed."""
+    """Return the mean of Spearman's correlations between the pairs of seeds that have one; nan where none has."""
     seeds = sorted({seed for each in deltas.values() for seed in each})
     found = []
     for i, one in enumerate(seeds):
         for other in seeds[i + 1 :]:
             pairs = [(each.get(one), each.get(other)) for each in deltas.values()]
             found.append(_spearman([(a, b) for a, b in pairs if a is not None and b is not None]))
-    return float(np.mean(found)) if found else math.nan
+    return statistics.interval(found)[0]
 
 
 def _spearman(pairs: Iterable[tuple[float, float]]) -> float:

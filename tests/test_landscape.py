@@ -96,6 +96,14 @@ def test_rank_agreement():
     assert deltas.rank_agreement(same, other) == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
     assert math.isnan(deltas.rank_agreement_of_seeds(same))
     assert math.isnan(deltas.rank_agreement(same, {"a": {0: 1.0}, "b": {0: 2.0}}))
+    # Seeds 1 and 2 have two methods in common, too few for a correlation; the other pairs of seeds count all the same.
+    some = {"a": {0: 0.0, 1: 0.0, 2: 1.0}, "b": {0: 1.0, 1: 1.0, 2: 2.0}, "c": {0: 2.0, 1: 2.0}}
+    assert deltas.rank_agreement_of_seeds(some) == pytest.approx(1)
+
+
+def test_seed_whose_single_task_model_diverged_is_left_out():
+    found = [*single(0, a=None), *single(1), pair("m", 0, 0.5, 0.8), pair("m", 1, 0.5, 0.8)]
+    assert deltas.over_single_task(found) == {"m": {1: 0}}
 
 
 LANDSCAPE = [

@@ -58,7 +58,5 @@ class Adaptive(Balancer):
     def _proportional(self, losses: Tensor) -> Tensor:
         # The product before the sum: gradients add up in the opposite order, and the last digits of records hang on it.
         scaled, total = self.n_tasks * losses, losses.sum()
-        if not losses.requires_grad:
-            return (scaled / total).nan_to_num_(nan=1.0)  # 0 / 0; the cheapest way, of what is called at every step
-        # Divided by 1 where there is nothing, since what `where` leaves out is differentiated all the same.
-        return torch.where(total == 0, 1.0, scaled / torch.where(total == 0, 1.0, total))
+        is_nothing = total == 0  # then 1 / 1 in the place of 0 / 0, whose derivative would be nan too
+        return (scaled + is_nothing) / (total + is_nothing)
