@@ -268,7 +268,7 @@ def _predictions(
     length of 1.
     """
     model.eval()
-    images = {"test": data.test.images[: settings.predictions].float()}
+    images = {"test": data.test.images[: settings.predictions].float().to(device)}
     if settings.dataset == "nyuv2" and nyuv2_samples.is_there():
         shown = nyuv2_samples.samples(settings.size)[: settings.predictions]
         images["samples"] = torch.stack([sample.image for sample in shown]).to(device)

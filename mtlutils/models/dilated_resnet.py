@@ -144,7 +144,7 @@ def pretrained_weights() -> Path:
     """Return the file of torchvision's ResNet-50 trained on ImageNet, downloaded where it is not there yet.
 
     It is looked for in the folder where torchvision keeps its downloads, and anywhere in the folder ``weights`` of the
-    data. Of torchvision's two it is the first, from its original recipe, as is the one that LibMTL starts from.
+    data. Of torchvision's two it is the first, from its original recipe, as is LibMTL's (``resnet50-19c8e357.pth``).
 
     Raises:
         InputError: it is in neither folder and cannot be downloaded.
