@@ -1,7 +1,6 @@
 """What the experiments on rooms and streets share: one network, some balancing method, a target for every pixel."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import pooch
 import torch
 from pydantic import Field, model_validator
 from torch.nn.functional import normalize
@@ -250,7 +250,7 @@ def _network(settings: DenseSettings, n_outputs: Mapping[str, int], weights: Pat
 
 
 def _with_digest_of(weights: Path, data: Data) -> Data:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = pooch.file_hash(str(weights))
     return data.model_copy(update={"checksums": data.checksums | {f"weights/{weights.name}": f"sha256:{digest}"}})
 
 
