@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from bs4 import BeautifulSoup
 from torch import nn
 
 from mtlutils import balancing, losses, metrics, training
@@ -22,6 +23,14 @@ class SquaredErrors(MultiTaskModel):
     def losses(self):
         outputs = self(self.inputs)
         return torch.stack([(outputs[task] - self.targets[int(task)]).square().mean() for task in self.heads])
+
+
+def without_details(table):
+    """A shown table, or its HTML, as it looks before any of its cells is opened."""
+    page = BeautifulSoup(getattr(table, "data", table), "html.parser")
+    for details in page.select(".cell-details"):
+        details.extract()
+    return page
 
 
 # Of a page in a browser: MathJax names itself here once its script has run, and settles the promise once it has set the

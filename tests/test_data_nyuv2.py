@@ -757,6 +757,20 @@ def test_real_samples(real_data):
     assert 0.5 < (lengths > 0).float().mean() < 1
 
 
+def test_real_samples_as_a_figure_takes_them(real_data):
+    found = nyuv2_samples.samples((96, 128))[:3]
+    images, targets = nyuv2_samples.as_arrays(found)
+    assert (images.shape, images.dtype) == ((3, 96, 128, 3), np.uint8)
+    for image, sample in zip(images, found, strict=True):
+        np.testing.assert_allclose(image / 255, sample.image.permute(1, 2, 0), atol=0.5 / 255 + 1e-6)
+    assert [targets[task].shape for task in targets] == [(3, 96, 128), (3, 96, 128), (3, 3, 96, 128)]
+    assert np.array_equal(targets["segmentation"][2], found[2].targets["segmentation"])
+    assert np.array_equal(targets["depth"][1], found[1].targets["depth"][0])
+    # the first of them alone has normals, and the first two depths
+    assert [bool(each.any()) for each in targets["normal"]] == [True, False, False]
+    assert [bool(each.any()) for each in targets["depth"]] == [True, True, False]
+
+
 def test_normals_of_a_real_sample_agree_with_the_geometry_of_its_depths(real_data):
     sample = nyuv2_samples.samples(size=None)[0]
     depth, normal = sample.targets["depth"][0], sample.targets["normal"]

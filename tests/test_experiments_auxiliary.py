@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from bs4 import BeautifulSoup
 from made_up import a_record
 from scipy import stats
+from shared import without_details
 from torch import nn
 from torch.nn.functional import mse_loss
 
@@ -237,7 +237,7 @@ def courses(what, *each):
 
 
 def rows_of(shown):
-    page = BeautifulSoup(shown.data, "html.parser")
+    page = without_details(shown)
     return {row.th.text: [cell.text.strip() for cell in row.select("td")] for row in page.select("tbody tr")}
 
 
@@ -286,7 +286,11 @@ def test_ground_truth_is_paired_within_an_architecture():
         made(0, 0.0, "harmful", method="gradient_cosine"),
     ]
     cells = rows_of(report.ground_truth({"Here": found}, HELPERS, ERROR))
-    assert cells == {"helpful": ["+1.00 ± 0.00", "+0.50"], "useless": ["–", "–"], "harmful": ["-0.50", "–"]}
+    assert cells == {
+        "helpful": ["+1.00 ± 0.00", "+0.50"],
+        "useless": ["–", "–"],
+        "harmful": ["-0.50 (1 of 2 diverged)", "–"],
+    }
 
 
 def test_main_task_shows_gain_and_time():
@@ -303,7 +307,7 @@ def test_main_task_shows_gain_and_time():
     half = stats.t.ppf(0.975, 1) * 0.5
     assert cells == {
         "main task alone": [f"2.50 ± {half:.2f}", "", "1.0 ± 0.0"],
-        "equal weights": ["2.50 (1 of 2 diverged)", "-0.50", "1.5 ± 0.0"],
+        "equal weights": ["2.50 (1 of 2 diverged)", "-0.50 (1 of 2 diverged)", "1.5 ± 0.0"],
         "AutoSeM, both stages": [f"1.50 ± {half:.2f}", "+1.00 ± 0.00", "4.0 ± 0.0"],
     }
 

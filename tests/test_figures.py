@@ -675,6 +675,25 @@ def test_dense_leaves_out_a_task_that_no_source_has():
     assert titles == ["input", "segmentation", ""] * 2
 
 
+def test_dense_across_has_a_line_an_image_and_a_column_for_what_any_image_has():
+    nothing = {"segmentation": np.full((2, 2, 2), -1)}
+    figure = figures.dense_across(SEEN_BY, DENSE | {"unlabelled": nothing}, ["a", "b", "c"], "depth (m)")
+    panels = panels_of(figure)
+    titles = ["input", "segmentation\ntruth", "segmentation\nequal", "depth\ntruth", "depth\nequal", "normal\ntruth"]
+    assert [axis.get_title() for axis in panels] == titles + [""] * 6
+    for axis, image in zip(panels[::6], SEEN_BY, strict=True):
+        assert colours_of(axis) == pytest.approx(image)
+    # the same colours, and the same hatching, as with a line a source
+    other = panels_of(figures.dense(SEEN_BY, DENSE, ["a", "b", "c"], "depth (m)"))
+    truth = {"segmentation": (1, 8), "depth": (2, 9), "normal": (3, 10)}
+    for axis, (task, places) in zip((panels[1], panels[3], panels[5]), truth.items(), strict=True):
+        assert colours_of(axis) == pytest.approx(colours_of(other[places[0]])), task
+    assert [bool(axis.texts) for axis in panels] == [False] * 9 + [True] + [False] * 2  # the second image has no depth
+    (bar,) = [axis for axis in figure.axes if axis.get_xlabel() == "depth (m)"]
+    assert bar.get_xlim()[1] >= 2.98
+    figures.show(figure, "alt", "caption")
+
+
 def test_dense_draws_a_diverged_network_and_no_known_depth():
     nothing = {"depth": np.zeros((2, 2, 2)), "normal": np.full((2, 3, 2, 2), np.nan)}
     broken = {"depth": np.full((2, 2, 2), np.nan), "normal": np.full((2, 3, 2, 2), np.inf)}

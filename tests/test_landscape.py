@@ -8,6 +8,7 @@ import torch
 from bs4 import BeautifulSoup
 from made_up import a_record
 from pydantic import ValidationError
+from shared import without_details
 
 from mtlutils import balancing, deltas, experiments, figures, folders, profiles, report, reproduction
 from mtlutils.experiments.balancing_landscape import TASKS, LandscapeSettings
@@ -48,7 +49,7 @@ def pair(method, seed, a, b, **more):
 
 def table(shown):
     """Row -> texts of its cells, of each table."""
-    page = BeautifulSoup(shown.data, "html.parser")
+    page = without_details(shown)
     return [
         {row.th.text: [cell.text for cell in row.select("td")] for row in each.select("tbody tr")}
         for each in page.select("table")

@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
-from bs4 import BeautifulSoup
 from made_up import a_record
+from shared import without_details
 
 from mtlutils import folders, papers, records, report, reproduction
 from mtlutils.reproduction import Measured
@@ -51,13 +51,9 @@ def measured(found, label=lambda record: record.method, heading="Here"):
     return report.measured(STREETS, {heading: found}, "Our numbers.", label)
 
 
-def page_of(shown):
-    return BeautifulSoup(shown.data, "html.parser")
-
-
 def rows_of(shown):
     """Row label -> texts of its cells, and their classes."""
-    rows = page_of(shown).tbody.find_all("tr")
+    rows = without_details(shown).tbody.find_all("tr")
     return {
         row.th.text: [(cell.text, {"best", "second-best"} & set(cell["class"])) for cell in row.find_all("td")]
         for row in rows
@@ -65,7 +61,7 @@ def rows_of(shown):
 
 
 def test_columns_are_those_of_the_published_table_and_the_relative_improvement():
-    tasks, metrics = page_of(measured(FOUND)).thead.find_all("tr")
+    tasks, metrics = without_details(measured(FOUND)).thead.find_all("tr")
     names = [cell.text for cell in tasks.find_all(["th", "td"], class_="col_heading")]
     assert names == ["Semantic segmentation", "Depth estimation", ""]
     assert [cell.text for cell in metrics.find_all("th", class_="col_heading")] == [
@@ -150,28 +146,28 @@ def test_best_and_second_best_are_marked_among_three_and_more():
 def test_a_stand_in_says_so_on_its_face(kind, name):
     shown = measured([trained("equal", 0, [0.5] * 4, kind=kind, name=name)])
     says = "On a stand-in (streets), not on the paper's data: these numbers cannot be compared with the published"
-    assert (says in page_of(shown).caption.text) == (kind == "stand-in")
+    assert (says in without_details(shown).caption.text) == (kind == "stand-in")
     for printed in STREETS.rows[0].printed:
-        assert printed not in page_of(shown).text
-    provenance, _ = page_of(shown).find_all(class_="provenance")
+        assert printed not in without_details(shown).text
+    provenance, _ = without_details(shown).find_all(class_="provenance")
     assert provenance.text.startswith(f"Here: {name}: 3 images · seed 0 · ")
-    assert "Here: " in page_of(shown).details.text
+    assert "Here: " in without_details(shown).details.text
 
 
 def test_a_label_of_none_leaves_a_record_out_of_rows_notes_and_settings():
     found = [trained("equal", 0, [0.5] * 4, width=16), trained("dwa", 5, [0.5] * 4, width=64)]
     shown = measured(found, lambda record: "plain" if record.method == "equal" else None)
     assert list(rows_of(shown)) == ["plain"]
-    page = page_of(shown)
+    page = without_details(shown)
     assert "seed 0 ·" in page.find(class_="provenance").text
     assert "width 16" in page.details.text
 
 
 def test_every_group_has_a_table_with_ids_of_its_own():
     shown = report.measured(STREETS, {"Here": FOUND, "There": FOUND[:2]}, "Our numbers.", lambda record: record.method)
-    captions = [caption.text for caption in page_of(shown).find_all("caption")]
+    captions = [caption.text for caption in without_details(shown).find_all("caption")]
     assert [text.split("  ")[0].split(". ")[1] for text in captions] == ["Here", "There"]
-    ids = [cell["id"] for cell in page_of(shown).find_all(id=True)]
+    ids = [cell["id"] for cell in without_details(shown).find_all(id=True)]
     assert len(set(ids)) == len(ids)
 
 
@@ -218,7 +214,7 @@ def test_records_on_the_papers_data_come_first(project):
 
 
 def test_comparison_without_this_run_has_no_column_of_it_and_names_what_would_fill_the_table(project):
-    page = page_of(report.comparison(LEE, "table2", Measured(), "smoke"))
+    page = without_details(report.comparison(LEE, "table2", Measured(), "smoke"))
     sources = {cell.text for cell in page.thead.find_all("th", class_="level1")}
     assert sources >= {"published", "reproduced"}
     assert "this run" not in sources

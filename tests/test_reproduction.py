@@ -10,6 +10,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from made_up import SETTINGS, a_record, accuracy, cost, filling
+from shared import without_details
 
 from mtlutils import folders, ledger, ledger_page, pages, papers, profiles, records, report, reproduction, statistics
 from mtlutils.errors import InputError
@@ -406,11 +407,8 @@ def test_prediction_interval_holds_what_it_promises():
 
 def cells_of(shown):
     """Row label -> texts of its cells, and their classes, of a shown table."""
-    table = BeautifulSoup(shown.data, "html.parser").table
     rows = {}
-    for row in table.tbody.find_all("tr"):
-        for details in row.select(".cell-details"):
-            details.extract()
+    for row in without_details(shown).tbody.find_all("tr"):
         cells = [(cell.text, {"best", "second-best"} & set(cell["class"])) for cell in row.find_all("td")]
         rows[row.th.text] = cells
     return rows
@@ -741,7 +739,7 @@ def test_costs_by_method_and_number_of_tasks():
 
 def cells(table_html):
     """Row label -> texts of its cells."""
-    rows = BeautifulSoup(table_html, "html.parser").select("tbody tr")
+    rows = without_details(table_html).select("tbody tr")
     return {
         " ".join(th.get_text() for th in row.select("th")).strip(): [td.get_text() for td in row.select("td")]
         for row in rows
@@ -766,8 +764,12 @@ def test_variants_are_compared_with_the_first_seed_by_seed():
     of_three = statistics.interval([51.0, 63.0, 99.0])[1]
     assert cells(shown) == {
         "2 Class Classification": ["55.00 ± 63.53", f"71.00 ± {of_three:.2f}", f"+2.00 ± {half:.2f}"],
-        "4 Class Classification": ["25.00 ± 0.00", "25.00 ± 0.00", "+0.00"],
+        "4 Class Classification": ["25.00 ± 0.00", "25.00 ± 0.00 (1 of 3 diverged)", "+0.00 (1 of 2 diverged)"],
     }
+    on = "Here (real) · a processor, 1 thread, torch 2.0 · commit 0123456"
+    details = details_of(report.variants(TABLE3, {"Here (real)": found}, label, "Two schemes."))
+    assert details["25.00 ± 0.00 (1 of 3 diverged)"] == f"n = 2 of 3 runs · 95 % interval 25.00 to 25.00 · {on}"
+    assert details[f"+2.00 ± {half:.2f}"] == f"n = 2 · 95 % interval {2 - half:.2f} to {2 + half:.2f} · {on}"
     assert "Two schemes. Here (real)." in shown
     assert "over adaptive" in shown
     assert "seeds 0–2" in shown
@@ -884,11 +886,11 @@ def test_loss_shares_are_distances_from_one_half():
         "mnist": [
             f"0.1875 ± {half * 0.0625:.4f}",
             f"0.0875 ± {half * 0.0875:.4f}",
-            f"75.00 ± {half * 25:.2f} %",
+            f"75.00 ± {half * 25:.2f}",
         ],
-        "fashion": ["0.3000", "0.1500", "50.00 %"],
+        "fashion": ["0.3000", "0.1500", "50.00"],
     }
-    assert list(cells(str(there)).values()) == [["0.3000", "0.1500", "50.00 %"]]
+    assert list(cells(str(there)).values()) == [["0.3000", "0.1500", "50.00"]]
     assert here["id"] != there["id"]
     assert "Here: distance of the share of top-left" in here.caption.text
     notes = [note.text for note in BeautifulSoup(shown, "html.parser").find_all("p", class_="provenance")]

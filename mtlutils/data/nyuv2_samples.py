@@ -1,5 +1,6 @@
 """13 real images of NYUv2's official test split, to look at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,23 @@ def samples(size: tuple[int, int] | None = (288, 384)) -> list[Sample]:
             targets["normal"] = fitted(normal * (np.linalg.norm(normal, axis=0) > 0.5))
         found.append(Sample(int(path.stem), fitted(image, smooth=True), targets))
     return sorted(found, key=lambda sample: -len(sample.targets))
+
+
+def as_arrays(shown: Sequence[Sample]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return samples of one size as :func:`mtlutils.figures.dense` takes them.
+
+    Returns:
+        The images (N, H, W, 3) uint8; and the targets, with none in any pixel where a sample lacks them.
+    """
+    images = torch.stack([sample.image for sample in shown])
+    height, width = images.shape[-2:]
+    blank = {"depth": torch.zeros(1, height, width), "normal": torch.zeros(3, height, width)}
+    targets = {
+        task: torch.stack([(blank | sample.targets)[task] for sample in shown]).numpy()
+        for task in ("segmentation", "depth", "normal")
+    }
+    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
+    return pixels, targets | {"depth": targets["depth"][:, 0]}
 
 
 def is_there() -> bool:

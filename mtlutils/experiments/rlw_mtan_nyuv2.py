@@ -7,6 +7,6 @@ experiment = Experiment(
     "rlw_mtan_nyuv2",
     dense.ResNetSettings,
     dense.measure,
-    studies=("sweep", "shared", "distributions"),
+    studies=("sweep", "shared", "distributions", "photographs"),
     work=dense.work,
 )

@@ -7,6 +7,6 @@ experiment = Experiment(
     "single_step_dense",
     dense.SegNetSettings,
     dense.measure,
-    studies=("sweep", "mtan", "alphas"),
+    studies=("sweep", "mtan", "alphas", "photographs"),
     work=dense.work,
 )

@@ -5,7 +5,7 @@ from mtlutils.figures.auxiliary import opinion, opinions, targets_against_signal
 from mtlutils.figures.convergence import convergence
 from mtlutils.figures.cost import cost
 from mtlutils.figures.curves import loss_curves, sweep, weight_curves
-from mtlutils.figures.dense import dense
+from mtlutils.figures.dense import dense, dense_across
 from mtlutils.figures.drawing import Groups, methods_of, show, tasks_of
 from mtlutils.figures.images import images
 from mtlutils.figures.landscape import family, improvement_against_cost, improvements, step_memories
@@ -21,6 +21,7 @@ __all__ = [
     "convergence",
     "cost",
     "dense",
+    "dense_across",
     "descents",
     "drawn_weights",
     "family",

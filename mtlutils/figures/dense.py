@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Patch
 
 from mtlutils.figures.drawing import STYLE
@@ -41,11 +42,8 @@ def dense(
         class_names: Names of the classes, at most 13.
         depth_label: Name and unit of the depths.
     """
-    tasks = [task for task in _TASKS if any(task in of_task for of_task in rows.values())]
-    depths = [of_task["depth"] for of_task in rows.values() if "depth" in of_task]
-    all_known = (each[np.isfinite(each) & (each != 0)].astype(np.float32) for each in depths)
-    known = next((each for each in all_known if each.size), np.zeros(0))
-    scale = ScalarMappable(Normalize(*(np.percentile(known, (1, 99)) if known.size else (0, 1))), "cividis")
+    tasks = _tasks(rows)
+    scale = _scale(rows)
     n, height, width, _ = images.shape
     columns = 1 + len(tasks)
     with plt.style.context(STYLE):
@@ -65,16 +63,76 @@ def dense(
                     if k == 0:
                         axis.set_ylabel(source.replace("(", "\n(", 1), fontsize="small")
                     axis.set_aspect("equal" if pixels[..., 3].any() else height / width)
-        if "depth" in tasks:
-            place = figure.add_subplot(lines[-1, 1 + tasks.index("depth")])
-            figure.colorbar(scale, cax=place, orientation="horizontal", label=depth_label, extend="both")
-        if "segmentation" in tasks:
-            handles = [
-                Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=False)
-            ]
-            missing = Patch(facecolor="0.9", edgecolor="0.6", hatch="////", label="none")
-            figure.legend(handles=[*handles, missing], loc="outside lower center", ncols=min(7, 2 * columns))
+        places = {task: lines[-1, 1 + k] for k, task in enumerate(tasks)}
+        _add_keys(figure, places, scale, depth_label, class_names, 2 * columns)
     return figure
+
+
+def dense_across(
+    images: np.ndarray,
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    class_names: Sequence[str],
+    depth_label: str = "depth (m)",
+) -> Figure:
+    """Draw as :func:`dense`, for many images: a line an image, a column a task and source, of those that have any.
+
+    Args:
+        images: See :func:`dense`; as ``rows``, ``class_names`` and ``depth_label``.
+        rows: Source -> task -> values.
+        class_names: Names of the classes.
+        depth_label: Name and unit of the depths.
+    """
+    scale = _scale(rows)
+    coloured = {
+        (task, source): [_coloured(task, values, scale) for values in of_task[task]]
+        for task in _tasks(rows)
+        for source, of_task in rows.items()
+        if task in of_task
+    }
+    shown = {column: each for column, each in coloured.items() if any(pixels[..., 3].any() for pixels in each)}
+    n, height, width, _ = images.shape
+    with plt.style.context(STYLE):
+        size = (1.2 * (1 + len(shown)), n * 1.25 * height / width + 1.5)
+        figure = plt.figure(figsize=size, layout="constrained")
+        lines = figure.add_gridspec(n + 1, 1 + len(shown), height_ratios=[*[1] * n, 0.1])
+        for i, image in enumerate(images):
+            _panel(figure.add_subplot(lines[i, 0]), image, "input" if i == 0 else "")
+            for k, ((task, source), each) in enumerate(shown.items(), start=1):
+                title = f"{task}\n{source.replace('(', chr(10) + '(', 1)}" if i == 0 else ""
+                axis = _panel(figure.add_subplot(lines[i, k]), each[i], title)
+                axis.set_aspect("equal" if each[i][..., 3].any() else height / width)
+        columns = {task: [k for k, column in enumerate(shown, start=1) if column[0] == task] for task, _ in shown}
+        places = {task: lines[-1, min(own) : max(own) + 1] for task, own in columns.items()}
+        _add_keys(figure, places, scale, depth_label, class_names, 1 + len(shown))
+    return figure
+
+
+def _tasks(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    return [task for task in _TASKS if any(task in of_task for of_task in rows.values())]
+
+
+def _scale(rows: Mapping[str, Mapping[str, np.ndarray]]) -> ScalarMappable:
+    depths = [of_task["depth"] for of_task in rows.values() if "depth" in of_task]
+    all_known = (each[np.isfinite(each) & (each != 0)].astype(np.float32) for each in depths)
+    known = next((each for each in all_known if each.size), np.zeros(0))
+    return ScalarMappable(Normalize(*(np.percentile(known, (1, 99)) if known.size else (0, 1))), "cividis")
+
+
+def _add_keys(
+    figure: Figure,
+    places: Mapping[str, SubplotSpec],
+    scale: ScalarMappable,
+    depth_label: str,
+    class_names: Sequence[str],
+    columns: int,
+) -> None:
+    if "depth" in places:
+        place = figure.add_subplot(places["depth"])
+        figure.colorbar(scale, cax=place, orientation="horizontal", label=depth_label, extend="both")
+    if "segmentation" in places:
+        handles = [Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=False)]
+        missing = Patch(facecolor="0.9", edgecolor="0.6", hatch="////", label="none")
+        figure.legend(handles=[*handles, missing], loc="outside lower center", ncols=min(7, columns))
 
 
 def _coloured(task: str, values: np.ndarray, scale: ScalarMappable) -> np.ndarray:

@@ -11,7 +11,7 @@ from mtlutils import deltas, statistics
 from mtlutils.figures import architectures
 from mtlutils.figures.drawing import methods_of, tasks_of
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of, signed
+from mtlutils.report.box import box, measured_cell, number, provenance, settings_of
 from mtlutils.report.dense import DELTA_M
 
 
@@ -30,14 +30,16 @@ def _sharing(heading: str, records: Sequence[Record], costs: bool) -> str:
     schemes = methods_of(found)
     improved = deltas.over_single_task(found)
     # Δm first: what comes last is out of sight on a narrow page.
-    columns = {("", DELTA_M): [_delta(improved.get(scheme)) for scheme in schemes]}
+    columns = {
+        ("", DELTA_M): [_delta(improved.get(scheme), _of(found, scheme, "single_task"), heading) for scheme in schemes]
+    }
     if costs:
-        columns |= _costs(found, schemes)
+        columns |= _costs(found, schemes, heading)
     # In the order of a network that has them all: of single-task models, each has one.
     for task in [str(task) for task in max((tasks_of(record) for record in found), key=len)]:
         key = f"test/accuracy/{task}"
         columns["test accuracy ↑ (%)", task] = [
-            _percent(record.metrics[key] for record in found if record.method == scheme and key in record.metrics)
+            _percent(key, [record for record in _of(found, scheme) if key in record.metrics], heading)
             for scheme in schemes
         ]
     of_costs = (
@@ -58,7 +60,7 @@ def _sharing(heading: str, records: Sequence[Record], costs: bool) -> str:
     ).data
 
 
-def _costs(found: Sequence[Record], schemes: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+def _costs(found: Sequence[Record], schemes: Sequence[str], heading: str) -> dict[tuple[str, str], list[str]]:
     sizes = {
         "in training": architectures.costs(found, architectures.parameters),
         "at inference": architectures.costs(found, lambda record: record.metrics.get("model/parameters/inference")),
@@ -77,7 +79,8 @@ def _costs(found: Sequence[Record], schemes: Sequence[str]) -> dict[tuple[str, s
         ]
     for name, ratio in ratios.items():
         columns[f"of a step, × {architectures.REFERENCE}", name] = [
-            number(*statistics.interval(ratio.get(scheme, {}).values()), "") for scheme in schemes
+            measured_cell(ratio.get(scheme, {}).values(), _of(found, scheme, architectures.REFERENCE), heading)
+            for scheme in schemes
         ]
     return columns
 
@@ -93,17 +96,14 @@ def rates(groups: Mapping[str, Sequence[Record]]) -> HTML:
 
 def _rates(heading: str, records: Sequence[Record]) -> str:
     found = architectures.by_scheme(records)
-    scores: dict[str, dict[float, float | None]] = {}
-    for scheme in methods_of(found):
-        each: dict[float, list[float | None]] = {}
-        for record in found:
-            if record.method == scheme:
-                rate = record.parameters["learning_rate"]
-                assert isinstance(rate, float)
-                each.setdefault(rate, []).extend(
-                    value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")
-                )
-        scores[scheme] = {rate: None if None in v else statistics.interval(v)[0] for rate, v in each.items()}
+    behind: dict[str, dict[float, list[Record]]] = {scheme: {} for scheme in methods_of(found)}
+    for record in found:
+        rate = record.parameters["learning_rate"]
+        assert isinstance(rate, float)
+        behind[record.method].setdefault(rate, []).append(record)
+    scores = {
+        scheme: {rate: _validation_accuracy(own) for rate, own in each.items()} for scheme, each in behind.items()
+    }  # None where any run diverged
     columns = sorted({rate for each in scores.values() for rate in each})
     chosen = {
         scheme: max((rate for rate in each if each[rate] is not None), key=lambda rate: each[rate] or 0.0, default=None)
@@ -113,7 +113,7 @@ def _rates(heading: str, records: Sequence[Record]) -> str:
     tuned = deltas.over_single_task([r for r in found if r.parameters["learning_rate"] == chosen[r.method]])
     text: dict[tuple[str, str], list[str]] = {
         ("validation accuracy ↑ (%) at learning rate", f"{rate:g}"): [
-            _percent([each[rate]]) if rate in each else "–" for each in scores.values()
+            _at_rate(each[rate], heading) if rate in each else "–" for each in behind.values()
         ]
         for rate in columns
     }
@@ -122,7 +122,20 @@ def _rates(heading: str, records: Sequence[Record]) -> str:
         for key, rate in zip(text, columns, strict=True)
     }
     text["at the best rate", "rate"] = ["–" if rate is None else f"{rate:g}" for rate in chosen.values()]
-    text["at the best rate", DELTA_M] = [_delta(tuned.get(scheme)) for scheme in scores]
+    text["at the best rate", DELTA_M] = [
+        _delta(
+            tuned.get(scheme),
+            [
+                record
+                for name in (scheme, "single_task")
+                for rate, own in behind.get(name, {}).items()
+                for record in own
+                if rate == chosen[name]
+            ],
+            heading,
+        )
+        for scheme in scores
+    ]
     legend = (
         f"{_standin(found)}Mean over tasks and seeds. Bold: best of its row. Δm: on test data, over single-task "
         "models at their own best rate."
@@ -143,23 +156,36 @@ def _standin(found: Sequence[Record]) -> str:
     return f"On a stand-in ({', '.join(names)}), not on MNIST. " * bool(names)
 
 
-def _percent(values: Iterable[float | None]) -> str:
-    each = list(values)
-    good = [100 * value for value in statistics.finite(each)]
-    if not good:
-        return "diverged" if each else "–"
-    lost = len(each) - len(good)
-    return number(*statistics.interval(good), "") + f" ({lost} of {len(each)} diverged)" * bool(lost)
+def _of(found: Sequence[Record], *schemes: str) -> list[Record]:
+    return [record for record in found if record.method in schemes]
 
 
-def _delta(values: Mapping[int, float | None] | None) -> str:
-    if not values:
-        return "–"
-    good = statistics.finite(values.values())
-    if not good:
-        return "diverged"
-    lost = len(values) - len(good)
-    return signed(*statistics.interval(good)) + f" ({lost} of {len(values)} diverged)" * bool(lost)
+def _percent(key: str, own: Sequence[Record], heading: str) -> str:
+    each = [None if (value := record.metrics[key]) is None else 100 * value for record in own]
+    return measured_cell(each, own, heading)
+
+
+def _accuracies(record: Record) -> list[float | None]:
+    return [value for name, value in record.metrics.items() if name.startswith("validation/accuracy/")]
+
+
+def _validation_accuracy(own: Iterable[Record]) -> float | None:
+    """Mean over tasks and runs; None where one diverged."""
+    values = [value for record in own for value in _accuracies(record)]
+    return None if None in values else statistics.interval(values)[0]
+
+
+def _at_rate(own: Sequence[Record], heading: str) -> str:
+    mean, *each = (
+        None if (accuracy := _validation_accuracy(found)) is None else 100 * accuracy
+        for found in (own, *([record] for record in own))
+    )
+    text = "diverged" if mean is None else number(mean, math.nan, "")
+    return measured_cell(each, own, heading, text=text)
+
+
+def _delta(values: Mapping[int, float | None] | None, found: Sequence[Record], heading: str) -> str:
+    return measured_cell((values or {}).values(), found, heading, is_difference=True)
 
 
 def _uuid(text: str) -> str:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mtlutils import figures, statistics
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of, signed
+from mtlutils.report.box import box, measured_cell, provenance, settings_of
 
 _SCHEMES = {
     "task_selection": "AutoSeM, first stage",
@@ -86,7 +86,16 @@ def _ground_truth(heading: str, found: Sequence[Record], tasks: Sequence[str], m
         values = {task: _values(here, metric, task) for task in tasks}
         alone = _values(here, metric, "none")
         if any(values.values()):
-            columns[place] = {task: _gain(each, alone, metric) for task, each in values.items()}
+            columns[place] = {
+                task: measured_cell(
+                    _gains(each, alone, metric),
+                    [record for record in here if record.parameters["auxiliary"] in ("none", task)],
+                    heading,
+                    digits=metric.digits,
+                    is_difference=True,
+                )
+                for task, each in values.items()
+            }
             used += [record for record in here if record.parameters["auxiliary"] in ("none", *tasks)]
     caption = f"What one auxiliary task at equal weights does to the main task. {heading}."
     legend = (
@@ -116,11 +125,17 @@ def _main_task(heading: str, found: Sequence[Record], metric: MainMetric) -> str
     frame = pd.DataFrame(
         {
             label: {
-                metric.heading: _number(list(_values(own, metric).values()), metric.digits),
+                metric.heading: measured_cell(_values(own, metric).values(), own, heading, digits=metric.digits),
                 "gain over the main task alone ↑": ""
                 if own is alone
-                else _gain(_values(own, metric), baselines, metric),
-                "time": _number([record.timing.total_seconds / seconds for record in own], 1),
+                else measured_cell(
+                    _gains(_values(own, metric), baselines, metric),
+                    [*own, *alone],
+                    heading,
+                    digits=metric.digits,
+                    is_difference=True,
+                ),
+                "time": measured_cell([r.timing.total_seconds / seconds for r in own], own, heading, digits=1),
             }
             for label, own in rows.items()
         }
@@ -168,7 +183,7 @@ def _found_out(heading: str, found: Sequence[Record], tasks: Sequence[str]) -> s
     used = []
     for label, own in _by_scheme(found).items():
         each = [numbers for record in own if (numbers := judgements(record, tasks)) is not None]
-        row = {("judgement of", task): _number([numbers[task] for numbers in each], 2) for task in tasks}
+        row = {("judgement of", t): measured_cell([numbers[t] for numbers in each], own, heading) for t in tasks}
         for better, worse in itertools.combinations(tasks, 2):
             tied = sum(numbers[better] == numbers[worse] for numbers in each)
             right = sum(numbers[better] > numbers[worse] for numbers in each)
@@ -224,18 +239,13 @@ def _values(found: Sequence[Record], metric: MainMetric, auxiliary: str = "") ->
     return {seed: None if value is None else metric.factor * value for seed, value in values.items()}
 
 
-def _gain(values: Mapping[int, float | None], others: Mapping[int, float | None], metric: MainMetric) -> str:
+def _gains(
+    values: Mapping[int, float | None], others: Mapping[int, float | None], metric: MainMetric
+) -> list[float | None]:
+    """Of each seed that both have; None where one diverged."""
     pairs = [(values[seed], others[seed]) for seed in values if seed in others]
-    gains = [(a - b) if metric.is_higher_better else (b - a) for a, b in pairs if a is not None and b is not None]
-    return signed(*statistics.interval(gains), metric.digits)
-
-
-def _number(values: Sequence[float | None], digits: int) -> str:
-    good = statistics.finite(values)
-    lost = len(values) - len(good)
-    if not good:
-        return "diverged" if values else "–"
-    return number(*statistics.interval(good), "", digits) + f" ({lost} of {len(values)} diverged)" * bool(lost)
+    sign = 1 if metric.is_higher_better else -1
+    return [None if a is None or b is None else sign * (a - b) for a, b in pairs]
 
 
 def _uuid(text: str) -> str:

@@ -10,8 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from mtlutils import statistics
-from mtlutils.comparisons import Cell
-from mtlutils.papers import Column, Paper, Table
+from mtlutils.papers import Paper, Table
 from mtlutils.records import Record
 
 
@@ -23,7 +22,6 @@ def box(
     classes: pd.DataFrame | None = None,
     uuid: str = "table",
     index: bool = True,
-    skippable: bool = False,
 ) -> HTML:
     """Show a table with its caption and, below it, lines on where its numbers come from.
 
@@ -35,7 +33,6 @@ def box(
         classes: A style class a cell.
         uuid: Makes the table's element ids.
         index: Whether the frame's index is a column of the table.
-        skippable: Whether a link leads past cells that the keyboard stops at, see :func:`with_details`.
     """
     title, legend = (html.escape(text, quote=False) for text in caption)
     styler = frame.style.set_caption(f'{title} <span class="legend">{legend}</span>').set_uuid(uuid)
@@ -48,24 +45,61 @@ def box(
     # An empty header heads nothing, and a screen reader would read it out.
     empty = r'<th ((?:id="[^"]*" )?class="[^"]*\b(?:blank|col_heading)\b[^>]*)>(?:&nbsp;)?</th>'
     table = re.sub(empty, r"<td \1></td>", styler.to_html())
+    first, *others = table.split(_ELEMENT)
+    table = first + "".join(f"{uuid}-cell-{i // 2}{part}" for i, part in enumerate(others))
     # Hidden, as the cells' details are, for a notebook's own page, where no style sheet would open and close them.
-    skip = f'<a class="skip-cells" href="#{uuid}-end" hidden>Skip the cells of this table</a>' * skippable
-    end = f'<span id="{uuid}-end" tabindex="-1"></span>' * skippable
+    # The keyboard stops at each such cell.
+    skip = f'<a class="skip-cells" href="#{uuid}-end" hidden>Skip the cells of this table</a>' * bool(others)
+    end = f'<span id="{uuid}-end" tabindex="-1"></span>' * bool(others)
     return HTML(f'<div class="table-box" tabindex="0">{skip}{table}{end}{below}{details}</div>')
 
 
-def with_details(text: str, details: str, element: str) -> str:
-    """Return a cell's HTML that shows ``details`` on hover and keyboard focus, by the book's style sheet alone.
+_ELEMENT = "id-of-the-details"  # what stands for it in a cell, twice, until the table is put together
+
+
+def measured_cell(
+    values: Iterable[float | None],
+    found: Sequence[Record],
+    of: str,
+    unit: str = "",
+    digits: int = 2,
+    is_difference: bool = False,
+    text: str = "",
+) -> str:
+    """Return a cell of :func:`box`, as HTML: mean and interval over runs; and what is behind them.
+
+    That is, on hover and keyboard focus, by the book's style sheet alone: the number of values, their interval,
+    profile, data, device and commit.
 
     Args:
-        text: The cell, as HTML.
-        details: Plain text.
-        element: Id of the details on the page.
+        values: Of each run or seed, None where one diverged.
+        found: The records that they are from; a cell without any has no details.
+        of: Profile and data.
+        unit: Of the values.
+        digits: Their digits after the point.
+        is_difference: Whether they have a sign also where they are positive.
+        text: What the cell shows in the place of the mean.
     """
+    each = list(values)
+    good = statistics.finite(each)
+    mean, half = statistics.interval(good)
+    lost = len(each) - len(good)
+    if not text:
+        text = signed(mean, half, digits) if is_difference else number(mean, half, unit, digits)
+        text = "diverged" if each and not good else text + f" ({lost} of {len(each)} diverged)" * bool(lost)
+    if not found or not each:
+        return text
+    low, high = (number(end, math.nan, unit, digits) for end in (mean - half, mean + half))
+    parts = [
+        f"n = {len(good)}" + f" of {len(each)} runs" * bool(lost),
+        "no interval" if math.isnan(half) else f"95 % interval {low} to {high}",
+        of,
+        *_machine_and_commit(found),
+    ]
     # Beside the cell's text and not in it, so that a screen reader says them once, as its description.
     return (
-        f'<span tabindex="0" aria-describedby="{element}">{text}</span>'
-        f'<span class="cell-details" role="tooltip" id="{element}" hidden>{html.escape(details, quote=False)}</span>'
+        f'<span tabindex="0" aria-describedby="{_ELEMENT}">{text}</span><span class="cell-details" role="tooltip" '
+        f'id="{_ELEMENT}" hidden>{html.escape(" · ".join(parts), quote=False)}</span>'
     )
 
 
@@ -83,33 +117,12 @@ def provenance(label: str, found: Sequence[Record]) -> str:
     span = f"{seeds[0]}–{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else ", ".join(map(str, seeds))
     dates = sorted({record.started.date().isoformat() for record in found})
     parts = [
-        _several(record.data.description for record in found),
+        several(record.data.description for record in found),
         f"seeds {span}" if len(seeds) > 1 else f"seed {seeds[0]}",
         *_machine_and_commit(found),
         dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
     ]
     return f"{label}: {' · '.join(part for part in parts if part)}."
-
-
-def made_by(cell: Cell, found: Sequence[Record], column: Column) -> str:
-    """Return in one line what is behind a measured cell: seeds, interval, profile, data, device and commit.
-
-    Args:
-        cell: The values.
-        found: The records that they are from.
-        column: The cell's column, for its unit and digits.
-    """
-    good = statistics.finite(cell.values.values())
-    mean, half = statistics.interval(good)
-    low, high = (number(end, math.nan, column.unit, column.digits) for end in (mean - half, mean + half))
-    parts = [
-        f"n = {len(good)}" + f" of {len(cell.values)} runs" * (len(good) < len(cell.values)),
-        "no interval" if math.isnan(half) else f"95 % interval {low} to {high}",
-        f"profile {cell.profile}",
-        _several(r.data.name + " (stand-in)" * (r.data.kind == "stand-in") for r in found),
-        *_machine_and_commit(found),
-    ]
-    return " · ".join(parts)
 
 
 def sources(groups: Mapping[str, Sequence[Record]]) -> str:
@@ -160,16 +173,17 @@ def _alike(table: Table) -> bool:
     return len({(column.unit, column.direction) for column in table.columns}) == 1
 
 
-def _several(values: Iterable[str]) -> str:
+def several(values: Iterable[str]) -> str:
+    """Return what there is of values, each once."""
     return " / ".join(sorted(set(values)))
 
 
 def _machine_and_commit(found: Sequence[Record]) -> list[str]:
-    commits = _several(
+    commits = several(
         (r.source.commit[:7] if r.source.commit else "no commit") + ("+changes" if r.source.dirty else "")
         for r in found
     )
-    return [_several(map(_machine, found)), commits if commits == "no commit" else f"commit {commits}"]
+    return [several(map(_machine, found)), commits if commits == "no commit" else f"commit {commits}"]
 
 
 def _machine(record: Record) -> str:

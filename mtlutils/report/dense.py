@@ -10,7 +10,7 @@ from IPython.display import HTML
 from mtlutils import statistics
 from mtlutils.papers import Column, Table
 from mtlutils.records import Record
-from mtlutils.report.box import box, headings, number, provenance, settings_of, units
+from mtlutils.report.box import box, headings, measured_cell, provenance, settings_of, units
 
 DELTA_M = "Δm ↑ (%)"
 
@@ -42,6 +42,7 @@ def _measured(
     columns = [column for column in table.columns if any(column.selects(r.parameters) for _, r in labelled)]
     used = [record for _, record in labelled if any(column.selects(record.parameters) for column in columns)]
     values: dict[str, dict[str, dict[int, float | None]]] = {}
+    behind: dict[str, dict[str, list[Record]]] = {}
     for row, record in labelled:
         for column in columns:
             metric = table.metric_key(column.id)
@@ -49,6 +50,7 @@ def _measured(
             if column.selects(record.parameters) and metric in record.metrics:
                 of_column = values.setdefault(row, {}).setdefault(column.id, {})
                 of_column[record.seed] = column.in_unit(record.metrics[metric])
+                behind.setdefault(row, {}).setdefault(column.id, []).append(record)
     baseline = next((row for row, record in labelled if record.method == "single_task" and row in values), None)
 
     text: dict[tuple[str, str], list[str]] = {}
@@ -57,13 +59,19 @@ def _measured(
     for column in columns:
         cells = {row: of_column.get(column.id, {}) for row, of_column in values.items()}
         task, _, metric = heading_of[column.id].rpartition(": ")
-        text[task, metric] = [_cell(each, column.unit, column.digits) for each in cells.values()]
+        text[task, metric] = [
+            measured_cell(each.values(), behind[row].get(column.id, []), heading, column.unit, column.digits)
+            for row, each in cells.items()
+        ]
         marks[task, metric] = _marks(cells, column.direction == "higher")
     if baseline is not None:
         deltas = {
             row: {} if row == baseline else _deltas(columns, each, values[baseline]) for row, each in values.items()
         }
-        text["", DELTA_M] = [_cell(each, "%", digits=1) for each in deltas.values()]
+        text["", DELTA_M] = [
+            measured_cell(each.values(), [r for name, r in labelled if name in (row, baseline)], heading, "%", digits=1)
+            for row, each in deltas.items()
+        ]
         marks["", DELTA_M] = _marks(deltas, is_higher_better=True)
     standins = sorted({record.data.name for record in used if record.data.kind == "stand-in"})
     legend = (
@@ -102,14 +110,6 @@ def _deltas(columns: Sequence[Column], values: Values, baselines: Values) -> dic
         mean = math.fsum(of_task) / len(of_task)
         deltas[seed] = mean if math.isfinite(mean) else None
     return deltas
-
-
-def _cell(values: Mapping[int, float | None], unit: str, digits: int) -> str:
-    good = statistics.finite(values.values())
-    if not good:
-        return "diverged" if values else "–"
-    lost = len(values) - len(good)
-    return number(*statistics.interval(good), unit, digits) + f" ({lost} of {len(values)} diverged)" * bool(lost)
 
 
 def _marks(cells: Mapping[str, Mapping[int, float | None]], is_higher_better: bool) -> list[str]:

@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from mtlutils import figures, statistics
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of
+from mtlutils.report.box import box, measured_cell, provenance, settings_of
 
 Networks = Mapping[str, tuple[str, Sequence[str]]]
 """What to call a network -> its method and its tasks."""
@@ -35,14 +35,16 @@ def _tuning(heading: str, found: Sequence[Record], networks: Networks, name: str
     for label, own in by_network.items():
         each = {setting: [record for record in own if _setting(record) == setting] for setting in settings}
         means = {setting: _mean(f"test/accuracy/{name}", each[setting]) for setting in settings if each[setting]}
-        cells = {setting: "–" if setting not in means else _percent(name, each[setting]) for setting in settings}
+        cells = {setting: _percent(name, each[setting], heading) for setting in settings}
         rows[label] = {(optimizer, f"{rate:g}"): cell for (optimizer, rate), cell in cells.items()}
         enough = sum(mean is not None and mean >= threshold for mean in means.values())
         rows[label]["settings that", reaches] = f"{enough} of {len(means)}"
         scores = {setting: _mean(f"validation/accuracy/{name}", each[setting]) for setting in means}
         good = {setting: score for setting, score in scores.items() if score is not None}
         best = max(good, key=good.__getitem__, default=None)
-        rows[label]["", chosen] = "–" if best is None else f"{cells[best]} ({best[0]}, {best[1]:g})"
+        rows[label]["", chosen] = (
+            "–" if best is None else _percent(name, each[best], heading, f" ({best[0]}, {best[1]:g})")
+        )
     legend = (
         "Unit: %. Columns: optimiser and learning rate. Mean over seeds, ± half the 95 % interval of the mean where "
         "there are several. Last column: test accuracy at the setting that is best on the validation images."
@@ -80,6 +82,7 @@ def _task_by_task(heading: str, found: Sequence[Record], tasks: Sequence[str], m
     # label -> one of each task: seed -> record
     by_seed = {label: [{r.seed: r for r in own} for own in each] for label, each in networks.items()}
     seeds = sorted(set.intersection(*(set(own) for each in by_seed.values() for own in each)))
+    behind = {label: [[own[seed] for seed in seeds] for own in each] for label, each in by_seed.items()}
     columns: dict[tuple[str, str], list[str]] = {}
     for metric, (title, scale, digits) in _METRICS.items():
         values = {  # label -> one of each task: one of each seed
@@ -90,11 +93,16 @@ def _task_by_task(heading: str, found: Sequence[Record], tasks: Sequence[str], m
             for label, each in by_seed.items()
         }
         for label, each in values.items():
-            means = [statistics.interval(scale * value for value in statistics.finite(of_task)) for of_task in each]
+            scaled = [[None if value is None else scale * value for value in of_task] for of_task in each]
             changes = _changes(values[first], each) if label != first and metric == "accuracy" else None
             columns[title, label] = [
-                *(number(*mean, "", digits) for mean in means),
-                "" if changes is None else number(*statistics.interval(changes), ""),
+                *(
+                    measured_cell(of_task, own, heading, digits=digits)
+                    for of_task, own in zip(scaled, behind[label], strict=True)
+                ),
+                measured_cell(changes, [r for own in behind[first] + behind[label] for r in own], heading)
+                if changes is not None
+                else "",
             ]
     legend = (
         "Average of all epochs; mean over seeds ± half the 95 % interval of the mean. Δm: mean relative improvement in "
@@ -102,7 +110,7 @@ def _task_by_task(heading: str, found: Sequence[Record], tasks: Sequence[str], m
     )
     caption = f"A network for each task, and one for both. {heading}."
     frame = pd.DataFrame(columns, index=[*tasks, "Δm ↑ (%)"])
-    used = list({r.key: r for each in by_seed.values() for own in each for s, r in own.items() if s in seeds}.values())
+    used = list({r.key: r for each in behind.values() for own in each for r in own}.values())
     uuid = _uuid(f"task by task {heading}")
     return box(frame, (caption, legend), [provenance(heading, used)], settings_of({heading: used}), uuid=uuid).data
 
@@ -138,11 +146,10 @@ def _mean(metric: str, found: Sequence[Record]) -> float | None:
     return None if None in values else statistics.interval(values)[0]
 
 
-def _percent(name: str, found: Sequence[Record]) -> str:
-    values = statistics.finite(record.metrics[f"test/accuracy/{name}"] for record in found)
-    lost = len(found) - len(values)
-    text = number(*statistics.interval(100 * value for value in values), "") if values else ""
-    return f"{text} ({lost} of {len(found)} diverged)" if lost and values else text or "diverged"
+def _percent(name: str, found: Sequence[Record], heading: str, setting: str = "") -> str:
+    values = [record.metrics[f"test/accuracy/{name}"] for record in found]
+    percent = [None if value is None else 100 * value for value in values]
+    return measured_cell(percent, found, heading) + setting
 
 
 def _uuid(text: str) -> str:

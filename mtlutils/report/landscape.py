@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from IPython.display import HTML
 
-from mtlutils import deltas, figures, statistics
+from mtlutils import deltas, figures
 from mtlutils.records import Record
-from mtlutils.report.box import box, number, provenance, settings_of, signed
+from mtlutils.report.box import box, measured_cell, provenance, settings_of
 from mtlutils.report.dense import DELTA_M
 
 _SHOWN = {  # metric -> what stands in the table
@@ -43,7 +43,17 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
     columns: dict[tuple[str, str], list[str]] = {
         ("", "acts on"): [_family(method) for method in methods],
         # Before what it is made of: it sorts the table, and must not be out of sight.
-        ("", DELTA_M): [_delta(improved.get(method)) for method in methods],
+        ("", DELTA_M): [
+            measured_cell(
+                improved.get(method, {}).values(),
+                [record for record in found if record.method in (method, "single_task")],
+                heading,
+                is_difference=True,
+                # a mean over fewer seeds would stand in the wrong place of the order
+                text="diverged" if None in improved.get(method, {}).values() else "",
+            )
+            for method in methods
+        ],
     }
     # In the order of a network that has them all: of single-task models, each has one.
     tasks = [str(task) for task in max((figures.tasks_of(record) for record in found), key=len)]
@@ -51,7 +61,7 @@ def _landscape(heading: str, value: str, found: Sequence[Record]) -> str:
         for metric, (label, scale) in _SHOWN.items():
             key = f"test/{metric}/{task}"
             if any(key in record.metrics for record in found):
-                columns[task, label] = [_cell(found, method, key, scale) for method in methods]
+                columns[task, label] = [_cell(found, method, key, scale, heading) for method in methods]
     for name, costs in (("time", figures.step_costs(found)), ("memory", figures.step_memories(found))):
         columns["of a step, × equal", name] = [
             f"{costs[method]:.2f}" if method in costs and method != "single_task" else "–" for method in methods
@@ -78,21 +88,10 @@ def _family(method: str) -> str:
     return "–" if method == "single_task" else figures.family(method)
 
 
-def _cell(found: Sequence[Record], method: str, key: str, scale: float) -> str:
-    values = [record.metrics[key] for record in found if record.method == method and key in record.metrics]
-    good = [scale * value for value in statistics.finite(values)]
-    lost = len(values) - len(good)
-    if not good:
-        return "diverged" if lost else "–"
-    return number(*statistics.interval(good), "", 2) + (f" ({lost} of {len(values)} diverged)" if lost else "")
-
-
-def _delta(values: Mapping[int, float | None] | None) -> str:
-    if values is None:
-        return "–"
-    if None in values.values():
-        return "diverged"
-    return signed(*statistics.interval(values.values()))
+def _cell(found: Sequence[Record], method: str, key: str, scale: float, heading: str) -> str:
+    own = [record for record in found if record.method == method and key in record.metrics]
+    values = [None if (value := record.metrics[key]) is None else scale * value for record in own]
+    return measured_cell(values, own, heading)
 
 
 def rank_agreement(groups: Mapping[str, Sequence[Record]], panels: str) -> HTML:

@@ -10,15 +10,15 @@ from IPython.display import HTML
 from mtlutils import claims, profiles, reproduction, statistics
 from mtlutils.claims import Verdict
 from mtlutils.papers import Paper, Table
-from mtlutils.report.box import box, cite, headings, made_by, number, provenance, settings_of, units, with_details
+from mtlutils.report.box import box, cite, headings, measured_cell, number, provenance, settings_of, several, units
 from mtlutils.reproduction import PROFILES, Key, Measured
 
 
 def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) -> HTML:
     """Show a published table, cell by cell: published | reproduced | this run.
 
-    A measured cell says on hover and keyboard focus what it is made of: see :func:`mtlutils.report.box.made_by`. Of a
-    figure that prints no numbers there is nothing published to show.
+    A measured cell says on hover and keyboard focus what is behind it: see :func:`mtlutils.report.box.measured_cell`.
+    Of a figure that prints no numbers there is nothing published to show.
 
     Args:
         paper: The paper.
@@ -48,8 +48,7 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
     heading = headings(table)
     for column in table.columns:
         for source, what in sources.items():
-            place = f"{paper.key}-{table_id}-{source.replace(' ', '-')}"
-            values = {row: _cell(table, (row, column.id), what, place) for row in [*_rows(table), *extra]}
+            values = {row: _cell(table, (row, column.id), what) for row in [*_rows(table), *extra]}
             order = _ranking(table, column.id, what)
             text[heading[column.id], source] = [values[row] for row in values]
             marks[heading[column.id], source] = [
@@ -66,9 +65,7 @@ def comparison(paper: Paper, table_id: str, this_run: Measured, profile: str) ->
         + " “This run” is on a stand-in, not on the paper's data: it cannot be compared with the others." * standin
     )
     frame, classes = pd.DataFrame(text, index=labels), pd.DataFrame(marks, index=labels)
-    skippable = any(what is not None and what.cells for what in sources.values())
-    uuid = f"{paper.key}-{table_id}"
-    return box(frame, (caption, legend), notes, settings_of(settings), classes, uuid, skippable=skippable)
+    return box(frame, (caption, legend), notes, settings_of(settings), classes, f"{paper.key}-{table_id}")
 
 
 def verdicts(paper: Paper, table_id: str) -> HTML:
@@ -128,13 +125,16 @@ def _rows(table: Table) -> dict[str, str]:
     return {row.id: row.label for row in table.rows}
 
 
-def _cell(table: Table, key: Key, source: Measured | None, place: str) -> str:
+def _cell(table: Table, key: Key, source: Measured | None) -> str:
     if source is None:
         return (table.printed(*key) if key[0] in _rows(table) else None) or "–"
     if key not in source.cells:
         return "–"
-    details = made_by(source.cells[key], source.records[key], table.column(key[1]))
-    return with_details(_mean(table, key, source), details, f"{place}-{list(source.cells).index(key)}")
+    cell, found, column = source.cells[key], source.records[key], table.column(key[1])
+    data = several(r.data.name + " (stand-in)" * (r.data.kind == "stand-in") for r in found)
+    of = f"profile {cell.profile} · {data}"
+    text = _mean(table, key, source)
+    return measured_cell(cell.values.values(), found, of, column.unit, column.digits, text=text)
 
 
 def _mean(table: Table, key: Key, source: Measured) -> str:

@@ -10,7 +10,7 @@ from IPython.display import HTML
 from mtlutils import figures, profiles, reproduction, statistics
 from mtlutils.papers import Table
 from mtlutils.records import Record
-from mtlutils.report.box import box, headings, number, provenance, settings_of, signed, units
+from mtlutils.report.box import box, headings, measured_cell, provenance, settings_of, units
 
 
 def variants(
@@ -61,13 +61,26 @@ def _variants(
             values[section, row][name][record.seed] = statistics.interval(record.curves[curve])[0]
     text: dict[tuple[str, str], list[str]] = {}
     for name in names:
+
+        def of(section: str, *shown: str) -> list[Record]:
+            return [record for place, record in labelled if place[0] == section and place[1] in shown]
+
         text[name, "mean"] = [
-            number(*statistics.interval(each[name].values()), "", digits[row]) for (_, row), each in values.items()
+            measured_cell(each[name].values(), of(section, name), heading, digits=digits[row])
+            for (section, row), each in values.items()
         ]
         if name != names[0]:
             text[name, "lead"] = [
-                "" if row in extra else _lead(each[name], each[names[0]], digits[row])
-                for (_, row), each in values.items()
+                ""
+                if row in extra
+                else measured_cell(
+                    _leads(each[name], each[names[0]]),
+                    of(section, name, names[0]),
+                    heading,
+                    digits=digits[row],
+                    is_difference=True,
+                )
+                for (section, row), each in values.items()
             ]
     index = pd.MultiIndex.from_tuples(values) if any(sections) else pd.Index([row for _, row in values])
     legend = (
@@ -86,10 +99,10 @@ def _variants(
     ).data
 
 
-def _lead(values: Mapping[int, float | None], others: Mapping[int, float | None], digits: int) -> str:
+def _leads(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> list[float | None]:
+    """The difference of each seed that both have; None where one diverged."""
     pairs = [(values[seed], others[seed]) for seed in values if seed in others]
-    leads = [a - b for a, b in pairs if a is not None and b is not None]
-    return signed(*statistics.interval(leads), digits)
+    return [None if a is None or b is None else a - b for a, b in pairs]
 
 
 def loss_shares(
@@ -113,7 +126,8 @@ def _loss_shares(
     for name in dict.fromkeys(name for name, _ in labelled):
         distances: dict[str, list[float]] = {"loss": [], "stepped_loss": []}
         nearer = []
-        for record in (record for each, record in labelled if each == name):
+        own = [record for each, record in labelled if each == name]
+        for record in own:
             before, after = (
                 np.abs(figures.loss_share([record.traces[f"step/{what}/{task}"] for task in tasks]) - 0.5)
                 for what in distances
@@ -121,10 +135,11 @@ def _loss_shares(
             distances["loss"].append(float(before.mean()))
             distances["stepped_loss"].append(float(after.mean()))
             nearer.append(float((after < before).mean()))
+        percent = [100 * share for share in nearer]
         rows[name] = {
-            "before": number(*statistics.interval(distances["loss"]), "", digits=4),
-            "after": number(*statistics.interval(distances["stepped_loss"]), "", digits=4),
-            "steps that bring it nearer": number(*statistics.interval(100 * share for share in nearer), "") + " %",
+            "before": measured_cell(distances["loss"], own, heading, digits=4),
+            "after": measured_cell(distances["stepped_loss"], own, heading, digits=4),
+            "steps that bring it nearer (%)": measured_cell(percent, own, heading),
         }
     caption = f"{heading}: distance of the share of {tasks[0]} in the summed loss from one half."
     legend = "Mean over steps; then mean over seeds ± half the 95 % interval of the mean."
@@ -147,10 +162,10 @@ def _costs(heading: str, found: Sequence[Record]) -> str:
     methods = figures.methods_of(found)
     columns: dict[tuple[str, str], list[str]] = {}
     for n_tasks in sorted({int(str(record.parameters["n_tasks"])) for record in found}):
-        each = {m: [r.metrics for r in found if r.method == m and r.parameters["n_tasks"] == n_tasks] for m in methods}
+        each = {m: [r for r in found if r.method == m and r.parameters["n_tasks"] == n_tasks] for m in methods}
         for name, metric, unit in (("time", "seconds/median", "s"), ("ratio to equal", "ratio/median", "")):
             columns[f"{n_tasks} tasks", name] = [
-                number(*statistics.interval(metrics[metric] for metrics in each[method]), unit) for method in methods
+                measured_cell([record.metrics[metric] for record in own], own, heading, unit) for own in each.values()
             ]
     caption = f"{heading}: time of one weighting call, losses in and total out."
     legend = (
@@ -158,7 +173,8 @@ def _costs(heading: str, found: Sequence[Record]) -> str:
         "measurements ± half the 95 % interval of the mean."
     )
     frame = pd.DataFrame(columns, index=methods)
-    return box(frame, (caption, legend), [provenance(heading, found)], settings_of({heading: found}), uuid="costs").data
+    uuid = re.sub(r"\W+", "-", f"costs {heading}".lower()).strip("-")
+    return box(frame, (caption, legend), [provenance(heading, found)], settings_of({heading: found}), uuid=uuid).data
 
 
 def cost_shares(groups: Mapping[str, Sequence[Record]], experiment: str) -> HTML:

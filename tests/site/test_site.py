@@ -175,3 +175,10 @@ def test_page_in_a_browser(page, view, address):
     for event, listener in listeners.items():
         view.remove_listener(event, listener)
     assert complaints == []
+
+
+@pytest.mark.parametrize("page", [page for page in CONTENT if page.startswith("notebooks/")])
+def test_cells_with_an_interval_say_what_is_behind_them(page):
+    cells = [cell for cell in read(page).select(".table-box td") if "±" in cell.text]
+    silent = [cell.text for cell in cells if not cell.select_one("[aria-describedby] + .cell-details")]
+    assert not silent
