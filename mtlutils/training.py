@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 from tqdm import tqdm
 
 from mtlutils import checkpoints
@@ -22,6 +21,9 @@ from mtlutils.models import MultiTaskModel
 from mtlutils.records import Timing
 from mtlutils.stopwatch import Stopwatch, allocations, peak_memory
 from mtlutils.task_losses import TaskLosses, adding_penalty, stacked
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection  # takes seconds to import
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor]]
 Schedule = Literal["constant", "one_cycle", "halving"]
@@ -75,7 +77,7 @@ def train(
     balancer: Balancer,
     optimizer: torch.optim.Optimizer,
     losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-    metrics: Mapping[str, MetricCollection],
+    metrics: "Mapping[str, MetricCollection]",
     splits: Mapping[Literal["train", "validation", "test"], Split],
     epochs: int,
     batch_size: int,
@@ -84,7 +86,7 @@ def train(
     restart: int = 0,
     precision: Literal["fp32", "bf16"] = "fp32",
     evaluation_batch_size: int = 1024,
-    together: Mapping[str, MetricCollection] | None = None,
+    together: "Mapping[str, MetricCollection] | None" = None,
     patience: int | None = None,
     step_length: bool = False,
     step_memory: bool = False,

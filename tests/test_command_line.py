@@ -298,6 +298,16 @@ def test_light_commands_start_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_experiments_are_planned_without_pytorchs_compiler():
+    # which torchvision and torchmetrics import, and which takes as long as all of PyTorch besides
+    code = (
+        "import sys; from mtlutils.experiments import registry; "
+        "[registry.load(name).plan(['equal'], [0]) for name in registry.names()]; "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # Killed
 
 

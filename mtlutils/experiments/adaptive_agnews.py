@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import metrics, training
+from mtlutils import training
 from mtlutils.data import agnews
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import text_classifier
@@ -36,6 +36,8 @@ class AGNewsSettings(Settings):
 
 
 def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, AGNewsSettings)
     data = _load(settings.data, settings.grouping, settings.train_rows, settings.validation_fraction, device)

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import metrics, training
+from mtlutils import training
 from mtlutils.data import cifar100
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import wide_resnet
@@ -42,6 +42,8 @@ class CIFAR100Settings(Settings):
 
 def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     """Make a run."""
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, CIFAR100Settings)
     # A random grouping is drawn anew with each seed; the others are the same for all, and so are their data.

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from mtlutils import losses, metrics, models, training
+from mtlutils import losses, models, training
 from mtlutils.data import multi_mnist
 from mtlutils.errors import InputError
 from mtlutils.experiments import single_step_multimnist
@@ -233,6 +233,8 @@ def parameter_counts(model: models.MultiTaskModel) -> dict[str, float | None]:
 
 
 def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, ArchitectureSettings)
     sizes = settings.train_pairs, settings.validation_pairs, settings.test_pairs

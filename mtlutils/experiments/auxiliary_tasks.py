@@ -13,9 +13,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
-from torchmetrics import MetricCollection
 
-from mtlutils import metrics, training
+from mtlutils import training
 from mtlutils.autosem import InTurns, MixingRatios, Ratios, TaskSelection
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data import auxiliary_standin, multi_mnist
@@ -94,10 +93,12 @@ class _Bound:
     ends: tuple[int, ...]
     """Where the encoder's stages end, see :func:`mtlutils.models.in_stages`."""
     loss: Callable[[Tensor, Tensor], Tensor]
-    metrics: Mapping[str, MetricCollection]
+    metrics: "Mapping[str, training.MetricCollection]"
 
 
 def _bind(settings: AuxiliarySettings, seed: int, device: torch.device) -> _Bound:
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     sizes = settings.train_items, settings.evaluated_items, settings.evaluated_items
     if settings.dataset == "generated":
         data = _generate(*sizes, noise=settings.noise, seed=seed, device=device)

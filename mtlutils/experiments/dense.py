@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch.nn.functional import normalize
 
-from mtlutils import losses, metrics, models, training
+from mtlutils import losses, models, training
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data import cityscapes, dense_standin, nyuv2, nyuv2_samples
 from mtlutils.data.dense import DenseData, DenseSplit
@@ -154,6 +154,8 @@ def data_of(settings: DenseSettings, device: torch.device) -> DenseData:
 
 def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     """Make a run."""
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, DenseSettings)
     data = data_of(settings, device)

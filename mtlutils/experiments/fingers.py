@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import metrics, statistics, training
+from mtlutils import statistics, training
 from mtlutils.balancing.balancer import Balancer
 from mtlutils.data import fingers
 from mtlutils.experiments.estimate import Work
@@ -51,6 +51,8 @@ class FingersSettings(Settings):
 
 
 def _measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, FingersSettings)
     sizes = settings.train_images, settings.validation_images, settings.test_images

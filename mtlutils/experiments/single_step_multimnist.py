@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from mtlutils import metrics, training
+from mtlutils import training
 from mtlutils.data import multi_mnist
 from mtlutils.experiments.experiment import Experiment, Run, Settings
 from mtlutils.models import lenet
@@ -44,6 +44,8 @@ class MultiMNISTSettings(Settings):
 
 def measure(run: Run, device: torch.device) -> tuple[Data, training.Result]:
     """Make a run."""
+    from mtlutils import metrics  # torchmetrics takes seconds to import
+
     settings = run.settings
     assert isinstance(settings, MultiMNISTSettings)
     sizes = settings.train_pairs, settings.validation_pairs, settings.test_pairs

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck, ResNet, ResNet50_Weights
-from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from mtlutils import folders
 from mtlutils.errors import InputError
@@ -54,6 +52,9 @@ class ASPPHead(nn.Sequential):
     """
 
     def __init__(self, n_in: int, n_channels: int, n_outputs: int) -> None:
+        # Takes seconds to import, half of what PyTorch does.
+        from torchvision.models.segmentation.deeplabv3 import ASPP
+
         super().__init__(
             ASPP(n_in, RATES, n_channels),
             *(nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False), nn.BatchNorm2d(n_channels), nn.ReLU()),
@@ -116,6 +117,8 @@ def resnet_encoder(layers: Sequence[int], width: int, weights: Path | None) -> n
     """
     if len(layers) != 4 or min(layers) < 1 or width < 1:
         raise InputError(f"layers are four numbers of blocks and width is 1 or more, got {tuple(layers)} and {width}")
+    from torchvision.models.resnet import Bottleneck, ResNet  # takes seconds
+
     # torchvision has no argument for the width, so its stages are made anew; those that it makes itself take neither
     # memory nor random numbers.
     with torch.device("meta"):
@@ -149,6 +152,8 @@ def pretrained_weights() -> Path:
     Raises:
         InputError: it is in neither folder and cannot be downloaded.
     """
+    from torchvision.models.resnet import ResNet50_Weights  # takes seconds
+
     url = ResNet50_Weights.IMAGENET1K_V1.url
     name = url.rpartition("/")[2]
     downloaded = Path(torch.hub.get_dir(), "checkpoints", name)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
-from torchvision.models.resnet import Bottleneck
 
 from mtlutils.errors import InputError
 from mtlutils.models.dilated_resnet import ASPPHead, resnet_encoder
@@ -230,6 +229,8 @@ def attention(n_in: int, n_hidden: int, n_out: int, bias: bool = True, flat: boo
     )
 
 
-def _bottleneck(n_in: int, n_out: int) -> Bottleneck:
+def _bottleneck(n_in: int, n_out: int) -> nn.Module:
+    from torchvision.models.resnet import Bottleneck  # takes seconds
+
     shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
     return Bottleneck(n_in, n_out // Bottleneck.expansion, downsample=shortcut)
