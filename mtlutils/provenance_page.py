@@ -64,9 +64,10 @@ def staleness(record: Record, planned: Planned) -> str:
     """
     from mtlutils import experiments  # which imports torch
 
-    if record.experiment not in experiments.names():
+    try:
+        fields = experiments.load(record.experiment).settings.model_fields.keys()
+    except InputError:
         return "there is no such experiment"
-    fields = experiments.load(record.experiment).settings.model_fields.keys()
     parts = [
         f"{what} {', '.join(f'`{name}`' for name in sorted(names))}"
         for what, names in (

@@ -50,7 +50,7 @@ def belongs(record: Record, parameters: Mapping[str, Any]) -> bool:
     A list stands for each of its values, as it does for an experiment, or for itself where the setting is one. Of the
     tasks, a single-task model has one.
     """
-    methods = {balancing.label(*balancing.parse(method)) for method in parameters["methods"]}
+    methods = set(map(_as_in_records, parameters["methods"]))
     if record.method not in methods or record.seed not in parameters["seeds"]:
         return False
     alone = {"tasks"} if record.method == "single_task" else set()
@@ -77,7 +77,7 @@ def committed(
         stand_in: Whether those on stand-in data count, which may fill no cell beside a published number.
         among: Records to take them from; None: the committed ones.
     """
-    methods = [balancing.label(*balancing.parse(method)) for method in parameters["methods"]]
+    methods = list(map(_as_in_records, parameters["methods"]))
     if among is None:
         good, _ = _committed(experiment)
     else:
@@ -237,6 +237,11 @@ def chosen_learning_rate(found: Iterable[Record], method: str = "equal") -> floa
         if len(good) == len(values):
             means[rate] = sum(good) / len(good)
     return max(means, key=means.__getitem__, default=None)
+
+
+@cache
+def _as_in_records(method: str) -> str:
+    return balancing.label(*balancing.parse(method))
 
 
 @cache

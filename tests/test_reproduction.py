@@ -669,7 +669,7 @@ def test_claim_says_how_it_was_read(project):
     kurin = papers.load("kurin2022")
     shown = BeautifulSoup(report.verdicts(kurin, "finding").data, "html.parser")
     (reading,) = shown.select(".reading")
-    (claim,) = kurin.claims
+    (claim,) = kurin.claims_on("finding")
     assert reading.text == f"How we read it: {claim.note}"
     assert reading.find_parent("td").text.startswith(claim.statement)
 
