@@ -72,7 +72,7 @@ def measure_memory(parts: Callable[[Options], Parts], options: Options, imports:
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
     # A fork of a process that has only imported is quick, but not safe on macOS.
     context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(imports)
+    context.set_forkserver_preload([*imports, "torch._dynamo"])  # which the first optimiser imports
     peaks = {}
     for part in tqdm(["imports", *parts(options)], desc="memory", unit="part", delay=2, leave=False):
         with ProcessPoolExecutor(1, mp_context=context) as process:

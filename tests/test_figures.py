@@ -182,6 +182,9 @@ def test_shown_figure_has_its_texts_and_is_the_same_each_time():
     assert kind == "data:image/svg+xml;base64"
     assert b"</svg>" in base64.b64decode(source)
     assert not plt.get_fignums()
+    assert page.figure["class"] == ["drawn"]
+    picture = figures.show(figures.images(np.zeros((1, 4, 4), dtype=np.uint8), ["black"]), "Black.", "A picture.")
+    assert not BeautifulSoup(picture.data, "html.parser").figure.has_attr("class")
 
 
 # Pairs of tasks: one against the other, against time, and what temporary steps change

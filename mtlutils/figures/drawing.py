@@ -37,6 +37,8 @@ def show(figure: Figure, alt: str, caption: str) -> HTML:
         alt: What somebody who cannot see it should know.
         caption: What it shows, and where its numbers come from.
     """
+    # The book's dark theme turns drawings dark, and leaves what has pixels of its own as it is.
+    kind = "" if any(axis.images for axis in figure.axes) else ' class="drawn"'
     buffer = io.BytesIO()
     with plt.style.context(STYLE):  # for `svg.hashsalt`
         figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
@@ -44,7 +46,7 @@ def show(figure: Figure, alt: str, caption: str) -> HTML:
     source = base64.b64encode(buffer.getvalue()).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
     return HTML(
-        f'<figure>{image}<figcaption class="provenance">{html.escape(caption, quote=False)}</figcaption></figure>'
+        f'<figure{kind}>{image}<figcaption class="provenance">{html.escape(caption, quote=False)}</figcaption></figure>'
     )
 
 

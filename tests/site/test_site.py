@@ -182,3 +182,15 @@ def test_cells_with_an_interval_say_what_is_behind_them(page):
     cells = [cell for cell in read(page).select(".table-box td") if "±" in cell.text]
     silent = [cell.text for cell in cells if not cell.select_one("[aria-describedby] + .cell-details")]
     assert not silent
+
+
+def test_dark_theme_turns_drawings_dark_and_leaves_pictures(browser, address):
+    view = browser.new_page(color_scheme="dark")
+    view.goto(f"{address}/notebooks/single_step_multimnist.html")
+    drawn, pictures = (
+        view.locator(f"figure{kind} > img").evaluate_all("each => each.map(image => getComputedStyle(image).filter)")
+        for kind in (".drawn", ":not(.drawn)")
+    )
+    view.close()
+    assert drawn and all("invert" in each for each in drawn)
+    assert pictures and not any("invert" in each for each in pictures)
