@@ -232,6 +232,8 @@ def test_copied_command_runs_with_the_parameters(browser, address, tmp_path):
     page.wait_for_function("window.copied")
     command = page.evaluate("window.copied")
     assert page.locator("details.parameters").get_by_role("status").text_content() == "Copied."
+    page.get_by_label("a file of parameters").check()
+    (tmp_path / "mine.yml").write_text(page.locator("details.parameters pre").text_content())
     page.close()
     (tmp_path / "notebooks").mkdir()
     shutil.copy(COST, tmp_path / "notebooks")
@@ -241,10 +243,13 @@ def test_copied_command_runs_with_the_parameters(browser, address, tmp_path):
         "OMP_NUM_THREADS": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    written = json.loads((tmp_path / "out.ipynb").read_text())
-    assert written["metadata"]["papermill"]["parameters"] == asked
+    with_file = "papermill notebooks/weighting_cost.ipynb prepared.ipynb -f mine.yml --prepare-only"
+    for line in (command, with_file):
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    prepared, written = (json.loads((tmp_path / name).read_text()) for name in ("prepared.ipynb", "out.ipynb"))
+    for notebook in (prepared, written):
+        assert notebook["metadata"]["papermill"]["parameters"] == asked
     assert not [o for cell in written["cells"] for o in cell.get("outputs", []) if o["output_type"] == "error"]
 
 
