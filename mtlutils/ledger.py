@@ -63,11 +63,16 @@ class Entry:
         return max(made, key=lambda each: each.p_adjusted, default=None)
 
     @property
+    def records(self) -> list[Record]:
+        """The records of what was compared, each once."""
+        cells = {(row, each.column) for each in self.verdict.comparisons if each.n for row in (each.row, each.other)}
+        return list({record.key: record for cell in cells for record in self.measured.records[cell]}.values())
+
+    @property
     def data(self) -> tuple[str, ...]:
         """Names of the data sets of what was compared; "needs no data" for a measurement."""
-        cells = {(row, each.column) for each in self.verdict.comparisons if each.n for row in (each.row, each.other)}
-        found = [record.data for cell in cells for record in self.measured.records[cell]]
-        return tuple(sorted({"needs no data" if data.kind == "none" else data.name for data in found}))
+        found = {record.data.name if record.data.kind != "none" else "needs no data" for record in self.records}
+        return tuple(sorted(found))
 
     @property
     def numbers(self) -> str:

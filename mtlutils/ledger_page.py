@@ -134,12 +134,10 @@ def _typeset(text: str) -> str:
 
 
 def _sources(entry: Entry, repository: str) -> str:
-    cells = {(row, each.column) for each in entry.verdict.comparisons if each.n for row in (each.row, each.other)}
-    used = {record.key for cell in cells for record in entry.measured.records[cell]}
     links = []
-    if used:
+    if n := len(entry.records):
         folder = f"{repository}/tree/main/results/{entry.table.experiment}"
-        links.append(f'<a href="{folder}">{len(used)} record{"s" * (len(used) > 1)}</a>')
+        links.append(f'<a href="{folder}">{n} record{"s" * (n > 1)}</a>')
     if _chapter(entry):
         links.append(f'<a href="{repository}/blob/main/{entry.table.notebook}">notebook</a>')
     return ", ".join(links) or "–"

@@ -3,7 +3,17 @@
 import math
 from pathlib import Path
 
-from mtlutils import folders, ledger, ledger_page, method_index, papers, provenance_page, reproduction, statistics
+from mtlutils import (
+    folders,
+    ledger,
+    ledger_page,
+    method_index,
+    papers,
+    provenance_page,
+    record_list,
+    reproduction,
+    statistics,
+)
 from mtlutils.ledger import Entry
 from mtlutils.papers import Paper, Table
 from mtlutils.report import provenance
@@ -28,7 +38,9 @@ def write(folder: Path, notebooks: Path | None = None) -> None:
     (folder / "ledger-untested.md").write_text(_untested(loaded), encoding="utf-8")
     index = method_index.CAPTION, method_index.HEADER, method_index.rows(), method_index.NOTE
     (folder / "methods.md").write_text(_boxed(*index), encoding="utf-8")
-    for name, listing in provenance_page.listings(notebooks).items():
+    asked = provenance_page.planned()
+    record_list.write(folder / "records.csv", entries, asked)
+    for name, listing in provenance_page.listings(notebooks, asked).items():
         (folder / f"provenance-{name}.md").write_text(_boxed(*listing), encoding="utf-8")
     for paper in loaded:
         (folder / f"{paper.key}-protocol.md").write_text(_protocol(paper), encoding="utf-8")

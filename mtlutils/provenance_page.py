@@ -32,11 +32,12 @@ class Listing(NamedTuple):
     note: str
 
 
-def listings(notebooks: Path | None = None) -> dict[str, Listing]:
+def listings(notebooks: Path | None = None, asked: Planned | None = None) -> dict[str, Listing]:
     """Return the page's tables, by the names of their parts.
 
     Args:
         notebooks: Folder of the notebooks that papermill executed for this build; None: it executed none.
+        asked: What the committed profiles ask for; None: it is found out.
 
     Raises:
         InputError: no such folder, or what lies in it is no notebook; or a profile asks for what its experiment lacks.
@@ -44,23 +45,23 @@ def listings(notebooks: Path | None = None) -> dict[str, Listing]:
     now = datetime.now(UTC)
     project = tomllib.loads((folders.project() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     good, broken = records.read_all(records.committed())
-    planned = _planned()
+    asked = planned() if asked is None else asked
     return {
         "build": _build(now, project["urls"]["Repository"]),
         "dependencies": _dependencies(project),
         "notebooks": _notebooks(notebooks),
-        "records": _records(good, planned, now, project["urls"]["Repository"]),
-        "stale": _stale(good, broken, planned),
+        "records": _records(good, asked, now, project["urls"]["Repository"]),
+        "stale": _stale(good, broken, asked),
         "data": _data(good),
     }
 
 
-def staleness(record: Record, planned: Planned) -> str:
+def staleness(record: Record, asked: Planned) -> str:
     """Say why a record no longer fits the code; empty: it does.
 
     Args:
         record: A committed record.
-        planned: What the committed profiles ask for.
+        asked: What the committed profiles ask for.
     """
     from mtlutils import experiments  # which imports torch
 
@@ -76,12 +77,17 @@ def staleness(record: Record, planned: Planned) -> str:
         )
         if names
     ]
-    if not parts and not any(record.key in runs for runs in planned.get(record.experiment, {}).values()):
+    if not parts and not any(record.key in runs for runs in asked.get(record.experiment, {}).values()):
         parts = ["no committed profile asks for it"]
     return "; ".join(parts)
 
 
-def _planned() -> Planned:
+def planned() -> Planned:
+    """Return experiment -> profile -> keys of the runs that it asks for.
+
+    Raises:
+        InputError: a profile asks for what its experiment lacks.
+    """
     from mtlutils import experiments
 
     found: dict[str, dict[str, set[str]]] = {name: {} for name in experiments.names()}
@@ -179,8 +185,8 @@ def _execution(path: Path) -> tuple[str, str, float | None, str]:
     return status, made["parameters"].get("profile", "smoke"), made["duration"], f"{start:%Y-%m-%d %H:%M} UTC"
 
 
-def _records(good: list[Record], planned: Planned, now: datetime, repository: str) -> Listing:
-    by_experiment: dict[str, list[Record]] = {name: [] for name in planned}
+def _records(good: list[Record], asked: Planned, now: datetime, repository: str) -> Listing:
+    by_experiment: dict[str, list[Record]] = {name: [] for name in asked}
     for record in good:
         by_experiment.setdefault(record.experiment, []).append(record)
     rows = []
@@ -193,12 +199,11 @@ def _records(good: list[Record], planned: Planned, now: datetime, repository: st
             [
                 f"`{name}`",
                 str(len(found)),
-                "; ".join(f"{p}: {len(keys & runs)} of {len(runs)}" for p, runs in planned.get(name, {}).items())
-                or "–",
+                "; ".join(f"{p}: {len(keys & runs)} of {len(runs)}" for p, runs in asked.get(name, {}).items()) or "–",
                 "; ".join(f"{device}, {n} thread{'s' * (n > 1)}" for device, n in sorted(devices)) or "–",
                 ", ".join(_commit(repository, *each) for each in sorted(commits, key=str)) or "–",
                 *(f"{end(starts):%Y-%m-%d} ({(now - end(starts)).days} d)" if starts else "–" for end in (min, max)),
-                str(sum(bool(staleness(record, planned)) for record in found)),
+                str(sum(bool(staleness(record, asked)) for record in found)),
             ]
         )
     return Listing(
@@ -210,13 +215,13 @@ def _records(good: list[Record], planned: Planned, now: datetime, repository: st
     )
 
 
-def _stale(good: list[Record], broken: list[RecordError], planned: Planned) -> Listing:
+def _stale(good: list[Record], broken: list[RecordError], asked: Planned) -> Listing:
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in good:
-        if why := staleness(record, planned):
+        if why := staleness(record, asked):
             groups[record.experiment, record.method, why].append(record)
     rows = [
-        [f"`{experiment}`", f"`{method}`", str(len(found)), why, f"`{_file(found[0])}`"]
+        [f"`{experiment}`", f"`{method}`", str(len(found)), why, f"`{file_of(found[0])}`"]
         for (experiment, method, why), found in sorted(groups.items())
     ]
     place = f"{folders.project()}/"
@@ -230,7 +235,8 @@ def _stale(good: list[Record], broken: list[RecordError], planned: Planned) -> L
     )
 
 
-def _file(record: Record) -> str:
+def file_of(record: Record) -> str:
+    """Return where a committed record lies, from the project's root."""
     parts = record.experiment, record.method, record.seed, record.parameters
     return records.path_for(Path(records.committed().name), *parts).as_posix()
 

@@ -5,12 +5,14 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import yaml
 from made_up import a_record
 
-from mtlutils import experiments, folders, ledger, pages, provenance_page, records
+from mtlutils import experiments, folders, ledger, pages, provenance_page, record_list, records
 from mtlutils.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -188,7 +190,7 @@ def test_dependency_that_is_missing_or_another_one_is_marked(project):
 
 def test_page_includes_every_part(project):
     page = (ROOT / "book" / "provenance.md").read_text()
-    names = {f"provenance-{name}.md" for name in provenance_page.listings()}
+    names = {f"provenance-{name}.md" for name in provenance_page.listings()} | {"records.csv"}
     assert {name for name in names if f"_generated/{name}" not in page} == set()
     assert page.count("_generated/") == len(names)
 
@@ -198,3 +200,18 @@ def test_parts_are_written(project, tmp_path, monkeypatch):
     commit(project, a_run())
     pages.write(tmp_path / "parts")
     assert "cpu: 1 of 2" in (tmp_path / "parts" / "provenance-records.md").read_text()
+
+
+def test_list_of_records_has_a_line_each_with_its_age_and_the_claims_on_it(project):
+    found = [a_run(0), a_run(1), a_run(0, epochs=3)]
+    old = found[1].model_copy(update={"started": datetime.now(UTC) - timedelta(days=9, hours=1)})
+    paths = commit(project, found[0], old, found[2])
+    claims = [SimpleNamespace(id="a/b", records=found[:2]), SimpleNamespace(id="a/c", records=found[:1])]
+    record_list.write(project / "records.csv", claims, provenance_page.planned())
+    table = pd.read_csv(project / "records.csv", keep_default_na=False).set_index("file")
+    assert list(table.index) == sorted(path.relative_to(project).as_posix() for path in paths)
+    lines = [table.loc[path.relative_to(project).as_posix()] for path in paths]
+    assert lines[1]["age when this was written (days)"] == 9
+    assert [line["seed"] for line in lines] == [0, 1, 0]
+    assert [line["stale"] for line in lines] == ["", "", "no committed profile asks for it"]
+    assert [line["claims"] for line in lines] == ["a/b a/c", "a/b", ""]
