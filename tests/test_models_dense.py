@@ -253,7 +253,7 @@ def test_parameters_of_segnet_mtan():
     masks = mask(64, 64, 64) + mask(256, 128, 128) + mask(512, 256, 256) + 2 * mask(1024, 512, 512)
     masks += mask(1024, 512, 512) + mask(768, 256, 256) + mask(384, 128, 128) + mask(192, 64, 64) + mask(128, 64, 64)
     assert sizes(segnet_mtan, NYUV2) == (shared, [masks + prediction(n) for n in NYUV2.values()])
-    # The layers are those of lorenmt/mtan, im2im_pred/model_segnet_mtan.py at 1342634, which divides by this number too.
+    # The layers are those of lorenmt/mtan, im2im_pred/model_segnet_mtan.py at 1342634, which has this ratio too.
     assert round((shared + sum(masks + prediction(n) for n in NYUV2.values())) / 24_981_069, 2) == 1.77
 
 
