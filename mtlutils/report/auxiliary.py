@@ -118,10 +118,11 @@ def main_task(groups: Mapping[str, Sequence[Record]], metric: MainMetric) -> HTM
 
 
 def _main_task(heading: str, found: Sequence[Record], metric: MainMetric) -> str:
-    alone = [r for r in found if r.parameters["auxiliary"] == "none" and r.parameters["architecture"] == "hard_sharing"]
+    setting = {"auxiliary": "none", "architecture": "hard_sharing", "output": _output(found)}
+    alone = [record for record in found if setting.items() <= record.parameters.items()]
     rows = {"main task alone": alone} | _by_scheme(found)
     baselines = _values(alone, metric)
-    seconds, _ = statistics.interval(record.timing.total_seconds for record in alone)
+    seconds = {record.seed: record.timing.total_seconds for record in alone}
     frame = pd.DataFrame(
         {
             label: {
@@ -135,7 +136,12 @@ def _main_task(heading: str, found: Sequence[Record], metric: MainMetric) -> str
                     digits=metric.digits,
                     is_difference=True,
                 ),
-                "time": measured_cell([r.timing.total_seconds / seconds for r in own], own, heading, digits=1),
+                "time": measured_cell(
+                    [r.timing.total_seconds / seconds[r.seed] for r in own if r.seed in seconds],
+                    [*own, *alone],
+                    heading,
+                    digits=1,
+                ),
             }
             for label, own in rows.items()
         }
@@ -144,7 +150,7 @@ def _main_task(heading: str, found: Sequence[Record], metric: MainMetric) -> str
     legend = (
         "Mean over seeds ± half the 95 % interval of the mean. Gain: paired over seeds, above zero where the scheme is "
         "better than no auxiliary task; its interval is for this one comparison. Time: of a whole run, with all that a "
-        "scheme tries out, relative to the main task alone."
+        "scheme tries out, relative to the main task alone with the same seed."
     )
     used = [record for own in rows.values() for record in own]
     uuid = _uuid(f"main task {heading}")
