@@ -2,7 +2,7 @@
 
 from mtlutils.report.architectures import rates, sharing
 from mtlutils.report.auxiliary import MainMetric, auxiliary_scheme, found_out, ground_truth, judgements, main_task
-from mtlutils.report.box import box, number, provenance, sources
+from mtlutils.report.box import box, measured_cell, number, provenance, sources
 from mtlutils.report.dense import measured
 from mtlutils.report.fingers import task_by_task, tuning
 from mtlutils.report.landscape import landscape, rank_agreement
@@ -23,6 +23,7 @@ __all__ = [
     "loss_shares",
     "main_task",
     "measured",
+    "measured_cell",
     "number",
     "provenance",
     "rank_agreement",
